@@ -1,0 +1,27 @@
+// The two labels that every lease shows, and their order of strength.
+
+/** Who enforces that the device reaches only this lease's memory. */
+export const isolations = ['cooperative', 'server', 'device-bounds', 'exclusive', 'pasid'] as const;
+export type Isolation = (typeof isolations)[number];
+
+/** How register access ends. */
+export const revocations = ['process', 'orphan', 'kernel', 'mediated'] as const;
+export type Revocation = (typeof revocations)[number];
+
+const isolationStrength: Record<Isolation, number> = {
+  cooperative: 0,
+  server: 1,
+  'device-bounds': 2,
+  exclusive: 3,
+  pasid: 3,
+};
+
+/** True when `offered` is at least as strong as `minimum`. */
+export function isolationAtLeast(offered: Isolation, minimum: Isolation): boolean {
+  return isolationStrength[offered] >= isolationStrength[minimum];
+}
+
+/** True when `offered` is at least as strong as `minimum`. */
+export function revocationAtLeast(offered: Revocation, minimum: Revocation): boolean {
+  return revocations.indexOf(offered) >= revocations.indexOf(minimum);
+}

@@ -1,0 +1,67 @@
+// Every limit on an inbound quantity, by name. Each is checked before anything is allocated and
+// tested at the limit and one past it. `docs/reference/limits.md` is generated from this table.
+
+export const limits = {
+  /** Bytes of one Varlink message, terminator included. */
+  varlinkMessageBytesMax: 65_536,
+  /** Descriptors with one Varlink message. */
+  varlinkFdsMax: 4,
+  /** Varlink requests of one connection that wait for an answer. */
+  varlinkPendingMax: 16,
+  /** Control connections of one uid. */
+  connectionsPerUidMax: 256,
+  /** Bytes queued for a peer that does not read, before its connection is closed. */
+  sendQueueBytesMax: 4 * 1024 * 1024,
+
+  /** Data bytes of one vfio-user region access or DMA message. */
+  vfioUserDataBytesMax: 1_048_576,
+  /** Bytes of one vfio-user message: the largest data message and its headers. */
+  vfioUserMessageBytesMax: 1_048_576 + 4096,
+  /** Descriptors with one vfio-user message. */
+  vfioUserFdsMax: 16,
+  /** Bytes of the JSON in a VERSION message. */
+  vfioUserVersionBytesMax: 4096,
+  /** Requests of one vfio-user connection that wait for their handler. */
+  vfioUserPendingMax: 128,
+
+  /** Live and queued leases of one uid. */
+  leasesPerUidMax: 1024,
+  /** Requests of one uid in the wait queue. */
+  waitersPerUidMax: 64,
+  /** Maps of one lease at a time. */
+  mapsPerLeaseMax: 65_535,
+  /** Bytes of one map. */
+  mapBytesMax: 2 ** 40,
+  /** Size of the IOVA window of one lease. */
+  leaseMemoryBytesMax: 2 ** 40,
+  /** Bytes of client memory placed in the arena for one lease. */
+  placedBytesPerLeaseMax: 1024 ** 3,
+  /** Bytes of client memory placed in the arena in all. */
+  placedBytesMax: 3 * 1024 ** 3,
+  /** 4 KiB page-table pages of one lease. */
+  tablePagesPerLeaseMax: 16_384,
+  /** Bytes of one window: the size of the all-ones memfd behind the SIGBUS guard. */
+  windowBytesMax: 16 * 1024 * 1024,
+  /** Vectors of one lease. */
+  vectorsPerLeaseMax: 2048,
+  /** Windows of one slice, as far as six BARs can show them. */
+  windowsPerSliceMax: 16,
+  /** Bytes of a window's name. */
+  windowNameBytesMax: 12,
+  /** Time to live that a request may ask for. */
+  ttlMsMax: 365 * 24 * 3600 * 1000,
+  /** Time a request may wait in the queue. */
+  waitMsMax: 24 * 3600 * 1000,
+  /** Grace that a revocation may give. */
+  graceMsMax: 3600 * 1000,
+  /** Characters of a reason given with a revocation. */
+  reasonCharsMax: 256,
+  /** Operations in the helper processes at a time for one uid. */
+  helperOperationsPerUidMax: 4,
+  /** Kicks by message that reach the device, per lease and second. */
+  kicksPerSecondMax: 20_000,
+  /** Events kept for one slow monitor before it is dropped. */
+  monitorQueueMax: 4096,
+} as const;
+
+export type LimitName = keyof typeof limits;

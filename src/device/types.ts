@@ -1,0 +1,119 @@
+// What the author of a device writes, and the bus it sits on. The emulated function hosts a
+// PciDevice in a worker thread; the vfio-user server serves one from any process.
+import type { Access, FaultReason } from '../iommu/types.js';
+
+/** A register value: a number up to 32 bits, a bigint at 64. */
+export type Value = number | bigint;
+export type Width = 1 | 2 | 4 | 8;
+
+export interface DeviceRegion {
+  readonly index: number;
+  readonly lengthBytes: number;
+  /**
+   * Granularity in bytes of the frames that stand behind mappable ranges; absent: callbacks only.
+   * A page of a mappable region is read and written by clients without any callback.
+   */
+  readonly frames?: readonly FrameSpec[];
+}
+
+/** A range of a region that clients may map. One page or several. */
+export interface FrameSpec {
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  /** The holder may write it; false: only the device does. */
+  readonly writable: boolean;
+}
+
+export interface DeviceConfig {
+  readonly vendorId: number;
+  readonly deviceId: number;
+  readonly subsystemVendorId: number;
+  readonly subsystemId: number;
+  readonly classCode: number;
+  readonly revisionId: number;
+  readonly vectorCount: number;
+  /** Where the MSI-X table and PBA are; absent without MSI-X. */
+  readonly msix?: {
+    readonly region: number;
+    readonly tableOffset: number;
+    readonly pbaOffset: number;
+  };
+  readonly pasidBits: number;
+}
+
+/**
+ * The memory behind one frame, as the device sees it. `u32[base + register]` is a live word.
+ * Both fields change when a window is connected or detached: read them anew in every step.
+ */
+export interface Frame {
+  readonly u32: Uint32Array;
+  /** Index of the frame's first word in `u32`. */
+  readonly base: number;
+}
+
+/** Translated memory without messages. Offsets are bytes into the views. */
+export interface DirectMemory {
+  readonly u8: Uint8Array;
+  readonly u32: Uint32Array;
+  /** Translations are valid for the page of this many bytes that holds the IOVA. */
+  readonly pageBytes: number;
+  /**
+   * @param pasid - undefined: the function's own requester id.
+   * @returns Byte offset into the views, or the negative index into `faultReasons`, minus one.
+   */
+  translate(pasid: number | undefined, iova: number, access: 'read' | 'write'): number;
+  /** Grows when any guarded memory vanished; compare around a transfer. Plain load. */
+  faultCount(): number;
+}
+
+/** A refused DMA. */
+export interface BusFault {
+  readonly iova: number;
+  readonly access: 'read' | 'write';
+  readonly reason: FaultReason;
+}
+
+export interface Bus {
+  /** Absent where memory is reached by message alone. */
+  readonly direct: DirectMemory | undefined;
+  frame(region: number, offsetBytes: number): Frame;
+  /** Copies from memory; resolves or returns undefined when done, or the fault. */
+  read(
+    pasid: number | undefined,
+    iova: number,
+    into: Uint8Array,
+  ): BusFault | undefined | Promise<BusFault | undefined>;
+  write(
+    pasid: number | undefined,
+    iova: number,
+    from: Uint8Array,
+  ): BusFault | undefined | Promise<BusFault | undefined>;
+  /** Fires a vector; silent when it is not bound. */
+  interrupt(vector: number): void;
+  /** Asks for another `step` no later than this many milliseconds from now. */
+  wakeAfter(delayMs: number): void;
+  nowMs(): number;
+}
+
+export type StepResult = 'more' | 'idle' | 'waiting';
+
+export interface PciDevice {
+  readonly config: DeviceConfig;
+  readonly regions: readonly DeviceRegion[];
+  attach(bus: Bus): void;
+  /** Register access by callback; never called for pages that stand behind frames of a window. */
+  read(region: number, offsetBytes: number, width: Width): Value | Promise<Value>;
+  write(region: number, offsetBytes: number, width: Width, value: Value): void | Promise<void>;
+  /**
+   * Does a bounded piece of work. `more`: call again at once; `idle`: nothing to do;
+   * `waiting`: nothing to do before the time given to `bus.wakeAfter`.
+   */
+  step?(): StepResult;
+  /** About to sleep: publish need-wakeup, look once more; true when there is nothing to do. */
+  prepareSleep?(): boolean;
+  /** Awake again. */
+  awake?(): void;
+  reset(): void;
+}
+
+export type { Access };

@@ -1,0 +1,83 @@
+// What the author of a driver writes: how to find, grant, quiesce, reset and take back slices.
+import type { Isolation } from '../base/labels.js';
+import type { Logger } from '../base/log.js';
+import type { Schema } from '../base/schema.js';
+import type { FunctionInfo, PciFunction } from '../function/types.js';
+import type { FaultReason } from '../iommu/types.js';
+
+export interface WindowSpec {
+  /** At most 12 bytes of ASCII, unique in the slice. */
+  readonly name: string;
+  readonly region: number;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly access: 'read-write' | 'read';
+  /** False: reachable by message alone. */
+  readonly mappable: boolean;
+  /** Byte ranges, from the window's start, whose write by message means work: `kick` follows. */
+  readonly doorbells?: readonly { readonly offsetBytes: number; readonly lengthBytes: number }[];
+}
+
+/** What a slice is granted with. Exactly one of `pasid` and `bounds` under a policed isolation. */
+export interface Terms {
+  readonly leaseId: string;
+  readonly epoch: number;
+  readonly pasid: number | undefined;
+  readonly bounds: { readonly base: number; readonly lengthBytes: number } | undefined;
+}
+
+export interface SliceFault {
+  readonly iova: number;
+  readonly access: 'read' | 'write';
+  readonly reason: FaultReason;
+}
+
+/** One independently usable part of a function: the unit that is leased. */
+export interface Slice {
+  readonly name: string;
+  readonly kind: string;
+  readonly windows: readonly WindowSpec[];
+  /** Vectors of the function, in the order in which the lease shows them. */
+  readonly vectors: readonly number[];
+  /** Programs PASID or bounds and lets the slice run. */
+  grant(terms: Terms): Promise<void>;
+  /** Stops the slice from starting DMA; `idle` only when what it started has finished. */
+  quiesce(signal: AbortSignal): Promise<'idle' | 'busy'>;
+  /** Harder than quiesce. `idle` as above. Leaves the slice as after grant when it holds a grant. */
+  reset(signal: AbortSignal): Promise<'idle' | 'busy'>;
+  /** Takes back PASID or bounds. Called after idle, or when a quarantine is released. */
+  ungrant(): Promise<void>;
+  /** A message wrote one of the slice's doorbells. Rate-limited by the caller. */
+  kick?(): void;
+}
+
+export interface DriverHost {
+  /** A slice's DMA was refused. */
+  fault(slice: Slice, fault: SliceFault): void;
+  /** A slice (or the function, when undefined) cannot be trusted: its lease is reclaimed. */
+  unhealthy(slice: Slice | undefined, reason: string): void;
+  readonly log: Logger;
+}
+
+export interface RunningDriver {
+  readonly slices: readonly Slice[];
+  /** The isolation every lease of this function gets; modes are not mixed. */
+  readonly isolation: Isolation;
+  /** Injects a fault into a slice, where the device offers it; for tests and the demo. */
+  inject?(slice: Slice, fault: string, value: number): Promise<void>;
+  /** Called after a function reset: brings the function up again, all slices idle, ungranted. */
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface Driver<Options> {
+  readonly name: string;
+  readonly options: Schema<Options>;
+  match(info: FunctionInfo): boolean;
+  start(fn: PciFunction, host: DriverHost, options: Options): Promise<RunningDriver>;
+}
+
+/** Types a driver; returns it unchanged. */
+export function defineDriver<Options>(driver: Driver<Options>): Driver<Options> {
+  return driver;
+}

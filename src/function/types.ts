@@ -1,0 +1,119 @@
+// One PCI function, whatever is underneath.
+import type { Revocation } from '../base/labels.js';
+import type { AddressSpace, FaultReason } from '../iommu/types.js';
+import type { Fd } from '../os/fd.js';
+
+export type Underside = 'emulated' | 'vfio-user' | 'vfio';
+
+export interface RegionInfo {
+  readonly index: number;
+  readonly lengthBytes: number;
+  /** Clients may map parts of it. */
+  readonly mappable: boolean;
+}
+
+export interface FunctionInfo {
+  readonly name: string;
+  readonly underside: Underside;
+  readonly vendorId: number;
+  readonly deviceId: number;
+  readonly subsystemVendorId: number;
+  readonly subsystemId: number;
+  /** 24-bit class, subclass, programming interface. */
+  readonly classCode: number;
+  readonly revisionId: number;
+  readonly regions: readonly RegionInfo[];
+  readonly vectorCount: number;
+  /** Ranges of a region that no window may touch: MSI-X table and PBA. */
+  readonly reserved: readonly RegionRange[];
+  /** Width of PASIDs the function can send; 0 when it has none. */
+  readonly pasidBits: number;
+  readonly iovaPageBytes: number;
+  /** First IOVA and one past the last that the function can address. */
+  readonly aperture: { readonly start: number; readonly end: number };
+  /** +1 per reset and per broker start. */
+  readonly epoch: number;
+}
+
+export interface RegionRange {
+  readonly region: number;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+}
+
+/** Exactly one access of the named width each. Offsets in bytes, naturally aligned. */
+export interface Registers {
+  read8(offsetBytes: number): Promise<number>;
+  read16(offsetBytes: number): Promise<number>;
+  read32(offsetBytes: number): Promise<number>;
+  read64(offsetBytes: number): Promise<bigint>;
+  write8(offsetBytes: number, value: number): Promise<void>;
+  write16(offsetBytes: number, value: number): Promise<void>;
+  write32(offsetBytes: number, value: number): Promise<void>;
+  write64(offsetBytes: number, value: bigint): Promise<void>;
+}
+
+/** One backing, hence one descriptor: some ranges of one region, concatenated. */
+export interface BackingSpec {
+  readonly region: number;
+  readonly ranges: readonly { readonly offsetBytes: number; readonly lengthBytes: number }[];
+  readonly access: 'read-write' | 'read';
+}
+
+/** Part of a BAR that one lease may reach. Made unjoined; `connect` joins it to the device. */
+export interface Window extends AsyncDisposable {
+  /** What a client maps; absent when only messages reach it. Owned by the window. */
+  readonly fd: Fd | undefined;
+  readonly lengthBytes: number;
+  readonly revocation: Revocation;
+  /** Access by message, offsets from the window's start; all ones before connect and after detach. */
+  readonly registers: Registers;
+  /**
+   * Seals, verifies the state off-thread, joins to the device.
+   *
+   * @throws LessorError `WINDOW_SEALS` when the holder sealed or resized it; end the lease then.
+   */
+  connect(): Promise<void>;
+  /** Resolves when the device can no longer see it: the cut for memfd windows. */
+  detach(): Promise<void>;
+  /** Revokes mappings. `orphan`: the deadline passed; the bytes stay with the holder, inert. */
+  zap(deadlineMs: number): Promise<'gone' | 'orphan'>;
+  /** Called when the holder truncated the window: its lease must end. */
+  onTruncated(listener: () => void): Disposable;
+}
+
+export interface DmaPort {
+  /** An address space of its own under a PASID, or the function's one shared space. */
+  open(options: { readonly pasid: number | undefined }): Promise<AddressSpace>;
+}
+
+export interface DmaFault {
+  /** PASID the device presented, undefined for none. */
+  readonly pasid: number | undefined;
+  readonly iova: number;
+  readonly access: 'read' | 'write';
+  readonly reason: FaultReason;
+}
+
+export type FunctionEvent =
+  | { readonly type: 'fault'; readonly fault: DmaFault }
+  | { readonly type: 'error'; readonly detail: string }
+  | { readonly type: 'gone'; readonly detail: string };
+
+export interface PciFunction extends AsyncDisposable {
+  readonly info: FunctionInfo;
+  /** Privileged register access, for drivers. */
+  registers(region: number): Registers;
+  openWindow(spec: BackingSpec, terms: { readonly uid: number }): Promise<Window>;
+  readonly dma: DmaPort;
+  /**
+   * Binds a vector to an eventfd, or unbinds it. Takes ownership of `target` in every outcome.
+   * Unbinding resolves when no signal can be under way, then the descriptor is closed.
+   */
+  setInterrupt(vector: number, target: Fd | undefined): Promise<void>;
+  /** Wakes a sleeping device after a doorbell that came by message. Cheap, never blocks. */
+  kick(): void;
+  /** Resets the function: epoch +1. The broker reclaims every lease around it. */
+  reset(signal: AbortSignal): Promise<void>;
+  onEvent(listener: (event: FunctionEvent) => void): Disposable;
+}

@@ -1,0 +1,29 @@
+// Operations on foreign descriptors that can block for ever. They run in small helper processes
+// that hold nothing else; one that does not answer in time is left behind and replaced.
+import type { Fd } from './fd.js';
+import type { StreamSocket } from './socket-types.js';
+
+export interface HelperTerms {
+  /** Whose limit the operation counts against (`helperOperationsPerUidMax`). */
+  readonly uid: number;
+  readonly deadlineMs: number;
+}
+
+export interface SealState {
+  readonly seals: number;
+  readonly lengthBytes: number;
+}
+
+/**
+ * None takes ownership of a descriptor. All reject with LessorError `DEADLINE_EXCEEDED` when the
+ * deadline passes, `QUOTA_EXCEEDED` over the uid's limit, OsError with the errno of the call.
+ */
+export interface HelperPool extends AsyncDisposable {
+  truncate(fd: Fd, lengthBytes: number, terms: HelperTerms): Promise<void>;
+  /** Adds seals, ignoring the result, and reports what is there then. */
+  seal(fd: Fd, seals: number, terms: HelperTerms): Promise<SealState>;
+  /** accept4 on a client's listening socket. */
+  accept(listener: Fd, terms: HelperTerms): Promise<StreamSocket>;
+  /** How many helpers are stuck, waiting for a client that blocks them. */
+  readonly stuckCount: number;
+}

@@ -1,0 +1,70 @@
+// Stream sockets with descriptor passing. Non-blocking, close-on-exec, AF_UNIX SOCK_STREAM.
+import type { Fd } from './fd.js';
+
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface StreamHandler {
+  /** How many bytes the next read may return at most, at least 1: a protocol reads its header alone. */
+  wantBytes(): number;
+  /**
+   * Bytes that arrived, with the descriptors that came with them. The handler owns both. The
+   * view is the handler's to keep.
+   */
+  data(bytes: Uint8Array, fds: Fd[]): void;
+  /**
+   * The stream is over; called once, after which the socket is closed. Undefined: orderly
+   * end-of-file. An error: OsError of recvmsg or sendmsg, or ProtocolError for truncated
+   * ancillary data (MSG_CTRUNC), too many descriptors, or a send queue over its limit.
+   */
+  end(error: Error | undefined): void;
+}
+
+export interface StreamOptions {
+  /** Descriptors accepted with one read; more end the stream, all closed. 0 sets SO_PASSRIGHTS=0. */
+  readonly fdsMax: number;
+}
+
+export interface StreamSocket extends Disposable {
+  readonly fd: Fd;
+  readonly isOpen: boolean;
+  /** Starts reading. Call once. */
+  start(handler: StreamHandler, options: StreamOptions): void;
+  /** Stops and resumes reading, for back-pressure. */
+  pause(): void;
+  resume(): void;
+  /**
+   * Sends now as far as the kernel takes it, queues the rest. Takes ownership of `fds`: they are
+   * closed once sent, and on any failure. Sending on a closed socket closes them and returns.
+   * The descriptors go with the first byte.
+   */
+  send(bytes: Uint8Array, fds?: readonly Fd[]): void;
+  /** Bytes accepted by `send` and not yet by the kernel. */
+  readonly queuedBytes: number;
+  /** Closes after what is queued was sent, at most `deadlineMs` later. */
+  end(deadlineMs?: number): void;
+  /** SO_PEERCRED. */
+  credentials(): PeerCredentials;
+  /** SO_PEERPIDFD (Linux 6.5): a pidfd of the peer as it was at connect. Caller owns it. */
+  peerPidfd(): Fd;
+  /** Closes at once; queued descriptors are closed too. `end` of the handler is not called. */
+  [Symbol.dispose](): void;
+}
+
+export interface ListenerSocket extends Disposable {
+  readonly path: string;
+}
+
+export interface SocketOs {
+  /** Two connected sockets. */
+  pair(): [Fd, Fd];
+  /** A stream over a connected socket; takes ownership of `fd`. */
+  stream(fd: Fd): StreamSocket;
+  /** Binds (mode of the socket file in octal), listens, and hands over each connection. */
+  listen(path: string, mode: number, onConnection: (socket: StreamSocket) => void): ListenerSocket;
+  /** @throws OsError ENOENT, ECONNREFUSED, EACCES. */
+  connect(path: string): StreamSocket;
+}
