@@ -14,6 +14,13 @@ export interface SealState {
   readonly lengthBytes: number;
 }
 
+export interface Received {
+  /** Empty at end-of-file. */
+  readonly bytes: Uint8Array;
+  readonly fds: Fd[];
+  readonly refusedCount: number;
+}
+
 /**
  * None takes ownership of a descriptor. All reject with LessorError `DEADLINE_EXCEEDED` when the
  * deadline passes, `QUOTA_EXCEEDED` over the uid's limit, OsError with the errno of the call.
@@ -24,6 +31,11 @@ export interface HelperPool extends AsyncDisposable {
   seal(fd: Fd, seals: number, terms: HelperTerms): Promise<SealState>;
   /** accept4 on a client's listening socket. */
   accept(listener: Fd, terms: HelperTerms): Promise<StreamSocket>;
+  /**
+   * recvmsg of at most `bytesMax` bytes with their descriptors, keeping only shmem, hugetlb and
+   * eventfds (and listening AF_UNIX sockets, for `listen`); the rest is closed in the helper.
+   */
+  receive(socket: Fd, bytesMax: number, fdsMax: number, terms: HelperTerms): Promise<Received>;
   /** How many helpers are stuck, waiting for a client that blocks them. */
   readonly stuckCount: number;
 }

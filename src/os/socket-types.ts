@@ -1,5 +1,6 @@
 // Stream sockets with descriptor passing. Non-blocking, close-on-exec, AF_UNIX SOCK_STREAM.
 import type { Fd } from './fd.js';
+import type { HelperPool } from './helper-types.js';
 
 export interface PeerCredentials {
   readonly pid: number;
@@ -13,8 +14,10 @@ export interface StreamHandler {
   /**
    * Bytes that arrived, with the descriptors that came with them. The handler owns both. The
    * view is the handler's to keep.
+   *
+   * @param refusedCount - Descriptors that the screening closed; 0 without screening.
    */
-  data(bytes: Uint8Array, fds: Fd[]): void;
+  data(bytes: Uint8Array, fds: Fd[], refusedCount: number): void;
   /**
    * The stream is over; called once, after which the socket is closed. Undefined: orderly
    * end-of-file. An error: OsError of recvmsg or sendmsg, or ProtocolError for truncated
@@ -26,6 +29,12 @@ export interface StreamHandler {
 export interface StreamOptions {
   /** Descriptors accepted with one read; more end the stream, all closed. 0 sets SO_PASSRIGHTS=0. */
   readonly fdsMax: number;
+  /**
+   * For peers that are not trusted: bytes that carry descriptors are received by a helper process,
+   * which passes on shmem and hugetlb memory and eventfds, and closes everything else itself.
+   * Closing a foreign file (FUSE, NFS) can hang whoever does it, so the broker must never own one.
+   */
+  readonly screen?: { readonly helpers: HelperPool; readonly uid: number };
 }
 
 export interface StreamSocket extends Disposable {
