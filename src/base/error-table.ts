@@ -60,6 +60,8 @@ export const errorTable = {
   DEVICE_FAULT: row('EIO', 1, false, 'read the fault record; reset the queue'),
   QUEUE_FULL: row('EAGAIN', 1, true, 'wait for completions'),
   FUNCTION_GONE: row('ENODEV', 3, false, 'the function must be present; restart the broker'),
+  // This installation.
+  NATIVE_MISSING: row('ENOENT', 3, false, 'run "npm run setup" in the clone'),
   // Drivers and brokers.
   DRIVER_NOT_FOUND: row('ENOENT', 2, false, 'name a built-in driver, a package or a path'),
   DRIVER_UNTRUSTED: row('EPERM', 4, false, 'make the file owned and writable by you or root alone'),

@@ -1,0 +1,8 @@
+// What native/addon/files.c offers. Results below zero are -errno.
+
+export interface FileCalls {
+  /** open(2); O_CLOEXEC is added. No file is ever created. */
+  open(path: string, flags: number): number;
+  /** ioctl with a structure in place, or a number by value. */
+  ioctl(fd: number, request: number, argument: Uint8Array | number): number;
+}
