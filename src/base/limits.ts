@@ -52,6 +52,8 @@ export const limits = {
   ttlMsMax: 365 * 24 * 3600 * 1000,
   /** Time a request may wait in the queue. */
   waitMsMax: 24 * 3600 * 1000,
+  /** Priority in the wait queue, and its negative. */
+  priorityMax: 100,
   /** Grace that a revocation may give. */
   graceMsMax: 3600 * 1000,
   /** Characters of a reason given with a revocation. */
