@@ -1,0 +1,195 @@
+import { describe, expect, test } from 'vitest';
+import type { ErrorCode } from '../base/errors.js';
+import { type Isolation, isolations, type Revocation } from '../base/labels.js';
+import { limits } from '../base/limits.js';
+import { decide } from './decide.js';
+import { adminDenial, manageDenial } from './operate.js';
+import { toAcquireRequest } from './request.js';
+import type { AcquireRequest, Facts, LeaseTerms } from './types.js';
+
+const plain = toAcquireRequest({ memoryBytes: 10_000 });
+const facts: Facts = {
+  peer: { uid: 1000, gid: 1000, pid: 4711 },
+  brokerUid: 1000,
+  switches: { allowCooperative: false, allowUnsealedMemory: false },
+  offer: {
+    isolation: 'pasid',
+    revocations: ['kernel', 'mediated'],
+    vectors: 2,
+    iovaPageBytes: 4096,
+    apertureBytes: 2 ** 47,
+  },
+  usage: { leasesOfUid: 0, draining: false },
+  limits,
+};
+
+/** The code of a denial, or the terms as far as they are asked for. */
+function verdict(request: Partial<AcquireRequest>, changed: Partial<Facts> = {}) {
+  const result = decide({ ...plain, ...request }, { ...facts, ...changed });
+  return 'allow' in result ? result.terms : result.code;
+}
+
+const offering = (offer: Partial<Facts['offer']>): Partial<Facts> => ({
+  offer: { ...facts.offer, ...offer },
+});
+
+describe('who may acquire', () => {
+  test.each([
+    [1000, 1000, true],
+    [0, 1000, true],
+    [1001, 1000, false],
+    [1000, 0, false],
+    [0, 0, true],
+  ])('uid %i of a broker of uid %i: %s', (uid, brokerUid, allowed) => {
+    const answer = verdict({}, { peer: { ...facts.peer, uid }, brokerUid });
+    expect(answer === 'DENIED').toBe(!allowed);
+    expect(adminDenial(uid, brokerUid) === undefined).toBe(allowed);
+  });
+
+  test('nobody while the broker drains', () => {
+    expect(verdict({}, { usage: { leasesOfUid: 0, draining: true } })).toBe('DENIED');
+  });
+});
+
+test('the terms of a plain request', () => {
+  const terms: LeaseTerms = {
+    isolation: 'pasid',
+    revocation: 'kernel',
+    exclusive: false,
+    memoryBytes: 12_288,
+    vectors: 2,
+    ttlMs: undefined,
+    ttlMsMax: limits.ttlMsMax,
+    holder: 'acquirer',
+    waitMs: 0,
+    priority: 0,
+    allowUnsealedMemory: false,
+  };
+  expect(verdict({})).toEqual(terms);
+});
+
+test('unsealed memory is a term, decided by the switch', () => {
+  const switches = { ...facts.switches, allowUnsealedMemory: true };
+  expect(verdict({}, { switches })).toMatchObject({ allowUnsealedMemory: true });
+});
+
+describe('limits', () => {
+  test.each<[string, Partial<AcquireRequest>, Partial<AcquireRequest>, ErrorCode]>([
+    [
+      'memoryBytes',
+      { memoryBytes: limits.leaseMemoryBytesMax },
+      { memoryBytes: limits.leaseMemoryBytesMax + 1 },
+      'INVALID_ARGUMENT',
+    ],
+    ['vectors', { vectors: 2 }, { vectors: 3 }, 'INVALID_ARGUMENT'],
+    ['ttlMs', { ttlMs: limits.ttlMsMax }, { ttlMs: limits.ttlMsMax + 1 }, 'INVALID_ARGUMENT'],
+    ['waitMs', { waitMs: limits.waitMsMax }, { waitMs: limits.waitMsMax + 1 }, 'INVALID_ARGUMENT'],
+    ['priority', { priority: 100 }, { priority: 101 }, 'INVALID_ARGUMENT'],
+    ['-priority', { priority: -100 }, { priority: -101 }, 'INVALID_ARGUMENT'],
+  ])('%s at the limit and one past it', (_, at, past, code) => {
+    expect(verdict(at)).toMatchObject(at);
+    expect(verdict(past)).toBe(code);
+  });
+
+  test('leases of one uid', () => {
+    const usage = (leasesOfUid: number) => ({ usage: { leasesOfUid, draining: false } });
+    expect(verdict({}, usage(limits.leasesPerUidMax - 1))).toMatchObject({ vectors: 2 });
+    expect(verdict({}, usage(limits.leasesPerUidMax))).toBe('QUOTA_EXCEEDED');
+  });
+
+  test('a window larger than the function can address', () => {
+    const small = offering({ apertureBytes: 8192 });
+    expect(verdict({ memoryBytes: 8192 }, small)).toMatchObject({ memoryBytes: 8192 });
+    expect(verdict({ memoryBytes: 8193 }, small)).toBe('INVALID_ARGUMENT');
+  });
+});
+
+describe('isolation', () => {
+  const allowed = { ...facts.switches, allowCooperative: true };
+
+  /** Minimum asked, down; isolation on offer, across, in the order of `isolations`. */
+  const table: Record<Isolation, string> = {
+    cooperative: '  cooperative server device-bounds exclusive pasid',
+    server: '       -           server device-bounds exclusive pasid',
+    'device-bounds': '-          -      device-bounds exclusive pasid',
+    exclusive: '    -           -      -             exclusive pasid',
+    pasid: '        -           -      -             exclusive pasid',
+  };
+  for (const minimum of isolations) {
+    const wanted = table[minimum].trim().split(/\s+/);
+    isolations.forEach((isolation, index) => {
+      test(`at least ${minimum}, ${isolation} on offer: ${wanted[index]}`, () => {
+        const answer = verdict(
+          { isolation: minimum },
+          { ...offering({ isolation }), switches: allowed },
+        );
+        if (wanted[index] === '-') expect(answer).toBe('ISOLATION_UNAVAILABLE');
+        else expect(answer).toMatchObject({ isolation: wanted[index] });
+      });
+    });
+  }
+
+  test('cooperative is refused unless allowed, whatever was asked', () => {
+    const cooperative = offering({ isolation: 'cooperative' });
+    expect(verdict({}, cooperative)).toBe('DENIED');
+    expect(verdict({ isolation: 'cooperative' }, cooperative)).toBe('DENIED');
+    expect(verdict({}, { ...cooperative, switches: allowed })).toMatchObject({
+      isolation: 'cooperative',
+    });
+  });
+
+  test.each<[Isolation, Isolation]>([
+    ['cooperative', 'exclusive'],
+    ['server', 'server'],
+    ['device-bounds', 'exclusive'],
+    ['exclusive', 'exclusive'],
+    ['pasid', 'pasid'],
+  ])('alone on a function that offers %s: %s', (isolation, shown) => {
+    const answer = verdict({ exclusive: true }, offering({ isolation }));
+    expect(answer).toMatchObject({ isolation: shown, exclusive: true });
+  });
+});
+
+describe('revocation', () => {
+  test.each<[Revocation | undefined, boolean, readonly Revocation[], string]>([
+    [undefined, false, ['kernel', 'mediated'], 'kernel'],
+    ['kernel', false, ['kernel', 'mediated'], 'kernel'],
+    ['orphan', true, ['kernel', 'mediated'], 'kernel'],
+    ['mediated', false, ['kernel', 'mediated'], 'mediated'],
+    ['mediated', true, ['kernel', 'mediated'], '-'],
+    [undefined, true, ['mediated'], '-'],
+    [undefined, false, ['mediated'], 'mediated'],
+    ['kernel', false, ['orphan'], '-'],
+    ['orphan', false, ['orphan'], 'orphan'],
+    ['process', false, ['orphan'], 'orphan'],
+    [undefined, false, [], '-'],
+  ])('at least %s, mapped %s, of %j: %s', (revocation, mapped, revocations, wanted) => {
+    const answer = verdict({ revocation, mapped }, offering({ revocations }));
+    if (wanted === '-') expect(answer).toBe('REVOCATION_UNAVAILABLE');
+    else expect(answer).toMatchObject({ revocation: wanted });
+  });
+
+  test('by the end of the process is cooperative, even alone', () => {
+    const process = offering({ revocations: ['process'] });
+    expect(verdict({ exclusive: true }, process)).toBe('DENIED');
+    const switches = { ...facts.switches, allowCooperative: true };
+    expect(verdict({ exclusive: true }, { ...process, switches })).toMatchObject({
+      isolation: 'cooperative',
+      revocation: 'process',
+    });
+  });
+});
+
+test('a lease on a socket of the client is not served', () => {
+  expect(verdict({ listen: true })).toBe('UNSUPPORTED');
+});
+
+describe('who may renew and release', () => {
+  const nobody = { uid: 1000, isAcquirer: false, isAdmin: false };
+  test('the acquirer, root, and the operator', () => {
+    expect(manageDenial(nobody)?.code).toBe('DENIED');
+    expect(manageDenial({ ...nobody, isAcquirer: true })).toBeUndefined();
+    expect(manageDenial({ ...nobody, isAdmin: true })).toBeUndefined();
+    expect(manageDenial({ ...nobody, uid: 0 })).toBeUndefined();
+  });
+});

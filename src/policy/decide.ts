@@ -1,0 +1,119 @@
+// May this peer have this lease, and on what terms? Pure: the same facts give the same verdict.
+import type { ErrorCode } from '../base/errors.js';
+import {
+  type Isolation,
+  isolationAtLeast,
+  type Revocation,
+  revocationAtLeast,
+} from '../base/labels.js';
+import { roundUp } from '../base/units.js';
+import type { AcquireRequest, Denial, Facts, Verdict } from './types.js';
+
+function deny(code: ErrorCode, detail: string): Denial {
+  return { deny: true, code, detail };
+}
+
+/** True for the broker's own uid and root. */
+export function isAdmitted(uid: number, brokerUid: number): boolean {
+  return uid === brokerUid || uid === 0;
+}
+
+/** The verdict on a request for a lease. */
+export function decide(request: AcquireRequest, facts: Facts): Verdict {
+  const denial = personDenial(facts) ?? sizeDenial(request, facts);
+  if (denial) return denial;
+  if (request.listen) {
+    return deny('UNSUPPORTED', 'leases that listen on a socket of the client are not served yet');
+  }
+  const revocation = chooseRevocation(request, facts);
+  if (revocation === undefined) return revocationDenial(request, facts);
+  const isolation = isolationOf(request, facts, revocation);
+  const weak = isolationDenial(request, facts, isolation);
+  if (weak) return weak;
+  return {
+    allow: true,
+    terms: {
+      isolation,
+      revocation,
+      exclusive: request.exclusive,
+      memoryBytes: roundUp(request.memoryBytes, facts.offer.iovaPageBytes),
+      vectors: request.vectors ?? Math.min(facts.offer.vectors, facts.limits.vectorsPerLeaseMax),
+      ttlMs: request.ttlMs,
+      ttlMsMax: facts.limits.ttlMsMax,
+      holder: request.holder,
+      waitMs: request.waitMs,
+      priority: request.priority,
+      allowUnsealedMemory: facts.switches.allowUnsealedMemory,
+    },
+  };
+}
+
+function personDenial({ peer, brokerUid, usage, limits }: Facts): Denial | undefined {
+  if (!isAdmitted(peer.uid, brokerUid)) {
+    return deny('DENIED', `uid ${peer.uid} is neither that of the broker (${brokerUid}) nor root`);
+  }
+  if (usage.draining) return deny('DENIED', 'the broker drains: it gives no new lease');
+  if (usage.leasesOfUid >= limits.leasesPerUidMax) {
+    return deny('QUOTA_EXCEEDED', `uid ${peer.uid} has ${usage.leasesOfUid} leases`);
+  }
+  return undefined;
+}
+
+function sizeDenial(request: AcquireRequest, { offer, limits }: Facts): Denial | undefined {
+  const over = (what: string, value: number, max: number): Denial | undefined =>
+    value > max ? deny('INVALID_ARGUMENT', `${what} ${value} is over ${max}`) : undefined;
+  const memoryBytesMax = Math.min(limits.leaseMemoryBytesMax, offer.apertureBytes);
+  const memoryBytes = roundUp(request.memoryBytes, offer.iovaPageBytes);
+  const vectorsMax = Math.min(offer.vectors, limits.vectorsPerLeaseMax);
+  return (
+    over('memoryBytes', memoryBytes, memoryBytesMax) ??
+    over('vectors', request.vectors ?? 0, vectorsMax) ??
+    over('ttlMs', request.ttlMs ?? 0, limits.ttlMsMax) ??
+    over('waitMs', request.waitMs, limits.waitMsMax) ??
+    over('priority', Math.abs(request.priority), limits.priorityMax)
+  );
+}
+
+/** The preferred one of those that satisfy the request. */
+function chooseRevocation(request: AcquireRequest, { offer }: Facts): Revocation | undefined {
+  return offer.revocations.find(
+    (offered) =>
+      (request.revocation === undefined || revocationAtLeast(offered, request.revocation)) &&
+      !(request.mapped && offered === 'mediated'),
+  );
+}
+
+function revocationDenial(request: AcquireRequest, { offer }: Facts): Denial {
+  const wanted = request.revocation ?? 'any revocation';
+  const mapped = request.mapped ? ' with mapped windows' : '';
+  const offered = offer.revocations.join(', ') || 'none';
+  return deny('REVOCATION_UNAVAILABLE', `${wanted}${mapped} is not on offer, only: ${offered}`);
+}
+
+/**
+ * The label that the lease will show. A holder of the whole device fd is alone or not, nobody
+ * keeps it from the others' memory; a lease alone on the function has the IOMMU to itself; and a
+ * server can keep memory whoever else uses it.
+ */
+function isolationOf(request: AcquireRequest, { offer }: Facts, revocation: Revocation): Isolation {
+  if (revocation === 'process') return 'cooperative';
+  const policedByOthers = offer.isolation === 'cooperative' || offer.isolation === 'device-bounds';
+  return request.exclusive && policedByOthers ? 'exclusive' : offer.isolation;
+}
+
+function isolationDenial(
+  request: AcquireRequest,
+  { switches }: Facts,
+  isolation: Isolation,
+): Denial | undefined {
+  if (request.isolation !== undefined && !isolationAtLeast(isolation, request.isolation)) {
+    return deny(
+      'ISOLATION_UNAVAILABLE',
+      `${request.isolation} was asked, ${isolation} is on offer`,
+    );
+  }
+  if (isolation === 'cooperative' && !switches.allowCooperative) {
+    return deny('DENIED', 'cooperative isolation, which protects nobody, is not allowed here');
+  }
+  return undefined;
+}

@@ -1,0 +1,99 @@
+// What policy is asked, what it is told, and what it answers. Copies of facts, nothing live.
+import type { ErrorCode } from '../base/errors.js';
+import type { Isolation, Revocation } from '../base/labels.js';
+
+/** A checked request for a lease. */
+export interface AcquireRequest {
+  readonly kind: string | undefined;
+  readonly slice: string | undefined;
+  readonly memoryBytes: number;
+  /** Undefined: as many as the slice has. */
+  readonly vectors: number | undefined;
+  /** Weakest isolation that will do. */
+  readonly isolation: Isolation | undefined;
+  /** Weakest revocation that will do. */
+  readonly revocation: Revocation | undefined;
+  /** No other lease on the function at the same time. */
+  readonly exclusive: boolean;
+  /** Windows by message alone will not do. */
+  readonly mapped: boolean;
+  readonly ttlMs: number | undefined;
+  readonly holder: 'acquirer' | 'fd';
+  readonly waitMs: number;
+  readonly priority: number;
+  readonly listen: boolean;
+}
+
+export interface PeerFacts {
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+}
+
+/** What `serve` was told to allow. */
+export interface PolicySwitches {
+  readonly allowCooperative: boolean;
+  readonly allowUnsealedMemory: boolean;
+}
+
+/** What the function and its driver can give this request. */
+export interface Offer {
+  /** Isolation of every lease of the function. */
+  readonly isolation: Isolation;
+  /** Ways to end register access, the preferred one first. Empty: no window can be made. */
+  readonly revocations: readonly Revocation[];
+  /** Vectors of one slice of the wanted kind. */
+  readonly vectors: number;
+  readonly iovaPageBytes: number;
+  /** Bytes that an IOVA window can have at most on this function. */
+  readonly apertureBytes: number;
+}
+
+export interface Usage {
+  /** Live, queued and quarantined leases of the peer's uid. */
+  readonly leasesOfUid: number;
+  readonly draining: boolean;
+}
+
+/** Site limits, at most those of src/base/limits.ts. */
+export interface PolicyLimits {
+  readonly leasesPerUidMax: number;
+  readonly leaseMemoryBytesMax: number;
+  readonly vectorsPerLeaseMax: number;
+  readonly ttlMsMax: number;
+  readonly waitMsMax: number;
+  readonly priorityMax: number;
+}
+
+export interface Facts {
+  readonly peer: PeerFacts;
+  readonly brokerUid: number;
+  readonly switches: PolicySwitches;
+  readonly offer: Offer;
+  readonly usage: Usage;
+  readonly limits: PolicyLimits;
+}
+
+/** What a lease is given with; fixed at grant. */
+export interface LeaseTerms {
+  readonly isolation: Isolation;
+  readonly revocation: Revocation;
+  readonly exclusive: boolean;
+  /** Whole IOVA pages. */
+  readonly memoryBytes: number;
+  readonly vectors: number;
+  readonly ttlMs: number | undefined;
+  readonly ttlMsMax: number;
+  readonly holder: 'acquirer' | 'fd';
+  readonly waitMs: number;
+  readonly priority: number;
+  readonly allowUnsealedMemory: boolean;
+}
+
+export interface Denial {
+  readonly deny: true;
+  readonly code: ErrorCode;
+  readonly detail: string;
+}
+
+export type Verdict = { readonly allow: true; readonly terms: LeaseTerms } | Denial;
