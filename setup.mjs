@@ -156,7 +156,9 @@ function compileNative() {
   const include = join(root, 'node_modules', 'node-api-headers', 'include');
   const common = ['-O2', '-std=gnu11', '-Wall', '-Wextra', '-Werror', '-D_GNU_SOURCE'];
   const addon = filesBelow(join(root, 'native', 'addon'), ['.c']);
-  const flags = ['-shared', '-fPIC', '-DNAPI_VERSION=8', '-I', include, ...common];
+  // Never unloaded: the signal handler and the arenas outlive the worker that loaded them first.
+  const shared = ['-shared', '-fPIC', '-Wl,-z,nodelete'];
+  const flags = [...shared, '-DNAPI_VERSION=8', '-I', include, ...common];
   const problem = compile(addon, join(buildDir, 'lessor.node'), flags);
   if (problem) return problem;
   const helper = filesBelow(join(root, 'native', 'helper'), ['.c']);

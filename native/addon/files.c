@@ -1,6 +1,55 @@
+/* Descriptors, and the device nodes that ioctl drives. */
 #include "addon.h"
 
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* Where the standard streams end; a duplicate must not become one. */
+#define FIRST_FREE_FD 3
+
+static napi_value close_call(napi_env env, napi_callback_info info) {
+  call_arguments call = arguments_of(env, info);
+  return call_result(env, close(int32_argument(&call, 0, -1)));
+}
+
+static napi_value duplicate_call(napi_env env, napi_callback_info info) {
+  call_arguments call = arguments_of(env, info);
+  return call_result(env, fcntl(int32_argument(&call, 0, -1), F_DUPFD_CLOEXEC, FIRST_FREE_FD));
+}
+
+static napi_value open_call(napi_env env, napi_callback_info info) {
+  call_arguments call = arguments_of(env, info);
+  int flags = int32_argument(&call, 1, 0);
+  /* There is no mode to create with. */
+  if (flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY))) return int64_result(env, -EINVAL);
+  char *path = string_argument(&call, 0);
+  if (path == NULL) return int64_result(env, -EINVAL);
+  int result = open(path, flags | O_CLOEXEC);
+  int failure = errno;
+  free(path);
+  return int64_result(env, result < 0 ? -failure : result);
+}
+
+static napi_value ioctl_call(napi_env env, napi_callback_info info) {
+  call_arguments call = arguments_of(env, info);
+  int fd = int32_argument(&call, 0, -1);
+  unsigned long request = (unsigned long)int64_argument(&call, 1, 0);
+  napi_valuetype type = napi_undefined;
+  if (call.count > 2) napi_typeof(env, call.value[2], &type);
+  if (type == napi_number) {
+    unsigned long value = (unsigned long)int64_argument(&call, 2, 0);
+    return call_result(env, ioctl(fd, request, value));
+  }
+  byte_view bytes = bytes_argument(&call, 2);
+  if (bytes.data == NULL) return int64_result(env, -EINVAL);
+  return call_result(env, ioctl(fd, request, bytes.data));
+}
+
 void register_files(napi_env env, napi_value exports) {
-  (void)env;
-  (void)exports;
+  export_function(env, exports, "close", close_call);
+  export_function(env, exports, "duplicate", duplicate_call);
+  export_function(env, exports, "open", open_call);
+  export_function(env, exports, "ioctl", ioctl_call);
 }
