@@ -52,5 +52,6 @@ export async function sampleCalls(
 
 /** "p99 1.23 us, 2000 samples": the note of a figure whose value is a p50. */
 export function describeSpread(summary: Summary, scale: number, unit: string): string {
-  return `p99 ${(summary.p99 / scale).toPrecision(3)} ${unit}, ${summary.count} samples`;
+  const p99 = Number((summary.p99 / scale).toPrecision(3));
+  return `p99 ${p99} ${unit}, ${summary.count} samples`;
 }

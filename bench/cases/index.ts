@@ -1,4 +1,6 @@
 // Every case, cheap ones first.
 import type { BenchCase } from '../case.js';
+import { line } from './line.js';
+import { registers } from './registers.js';
 
-export const cases: readonly BenchCase[] = [];
+export const cases: readonly BenchCase[] = [registers, line];
