@@ -1,0 +1,38 @@
+// The words that the main thread and a device worker share, and what is handed to the worker.
+
+/** Handles of one function's IOMMU; all of them may be posted to a worker. */
+export interface IommuHandles {
+  /** Page-table nodes of every address space. */
+  readonly tables: SharedArrayBuffer;
+  /** Root node by PASID; word 0 is the plain requester id. */
+  readonly pasids: SharedArrayBuffer;
+  /** Invalidation words, below. */
+  readonly control: SharedArrayBuffer;
+}
+
+// One cache line each: the worker writes `seen` and `state`, the main thread the others.
+/** Grows with every invalidation. */
+export const generationWord = 0;
+/** The last generation the worker holds no older translation of. */
+export const seenWord = 16;
+/** `stateAsleep` or `stateRunning`. */
+export const stateWord = 32;
+/** Grows with every wake-up. */
+export const wakeWord = 48;
+/** Non-zero: translations set accessed and dirty flags. */
+export const trackWord = 64;
+const wordCount = 80;
+
+/** No translation is held, and the generation is read before the next one is made. */
+export const stateAsleep = 0;
+export const stateRunning = 1;
+
+/** Fresh control words: generation 0, asleep. */
+export function createControl(): SharedArrayBuffer {
+  return new SharedArrayBuffer(wordCount * 4);
+}
+
+/** True when generation `seen` is not older than `wanted`; both wrap at 2^32. */
+export function hasSeen(seen: number, wanted: number): boolean {
+  return ((seen - wanted) | 0) >= 0;
+}

@@ -1,0 +1,30 @@
+// Which address space each PASID of one function translates through. Written by the main thread,
+// read by the device worker at every translation, so a change needs no message.
+import { assert } from '../../base/errors.js';
+
+/** Slot of the plain requester id. PASID 0 is refused, so that its slot is free for it. */
+export const plainSlot = 0;
+
+export class PasidTable {
+  readonly shared: SharedArrayBuffer;
+  readonly pasidBits: number;
+  readonly #roots: Uint32Array;
+
+  /** @param pasidBits - Width of the PASIDs the function can send, 0 (none) to 16. */
+  constructor(pasidBits: number) {
+    assert(Number.isInteger(pasidBits) && pasidBits >= 0 && pasidBits <= 16, 'pasidBits');
+    this.pasidBits = pasidBits;
+    this.shared = new SharedArrayBuffer(4 * 2 ** pasidBits);
+    this.#roots = new Uint32Array(this.shared);
+  }
+
+  /** Sets the root node of a slot; 0 blocks it. The caller invalidates. */
+  set(slot: number, root: number): void {
+    assert(slot >= 0 && slot < this.#roots.length, `pasid ${slot}`);
+    Atomics.store(this.#roots, slot, root);
+  }
+
+  get(slot: number): number {
+    return this.#roots[slot] ?? 0;
+  }
+}
