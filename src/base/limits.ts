@@ -12,6 +12,8 @@ export const limits = {
   connectionsPerUidMax: 256,
   /** Bytes queued for a peer that does not read, before its connection is closed. */
   sendQueueBytesMax: 4 * 1024 * 1024,
+  /** Descriptors queued for a peer that does not read, before its connection is closed. */
+  sendQueueFdsMax: 256,
 
   /** Data bytes of one vfio-user region access or DMA message. */
   vfioUserDataBytesMax: 1_048_576,
@@ -60,6 +62,12 @@ export const limits = {
   reasonCharsMax: 256,
   /** Operations in the helper processes at a time for one uid. */
   helperOperationsPerUidMax: 4,
+  /** Operations of one uid that wait for one of those to finish. */
+  helperWaitersPerUidMax: 2048,
+  /** Helper processes, not counting those that a client holds stuck. */
+  helpersMax: 16,
+  /** How long a helper may take to receive descriptors from a peer before its stream ends. */
+  helperDeadlineMs: 2000,
   /** Kicks by message that reach the device, per lease and second. */
   kicksPerSecondMax: 20_000,
   /** Events kept for one slow monitor before it is dropped. */

@@ -1,7 +1,10 @@
 // Readiness, eventfds, futexes.
 import type { Fd } from './fd.js';
 
-/** Signals eventfds that a client shares, never blocking. One per thread. */
+/**
+ * Signals eventfds that a client shares, never blocking. One per thread; disposing takes the
+ * kernel tens of milliseconds.
+ */
 export interface EventSignaller extends Disposable {
   /**
    * Adds 1 to an eventfd by io_submit with IOCB_FLAG_RESFD.

@@ -9,8 +9,13 @@ import { OsError } from '../base/errors.js';
  * @throws OsError with the errno of a negative result.
  */
 export function checkResult(result: number, syscall: string, detail = ''): number {
-  if (result < 0) throw new OsError(errnoName(-result), syscall, detail);
+  if (result < 0) throw osError(result, syscall, detail);
   return result;
+}
+
+/** The error behind a negative errno. */
+export function osError(result: number, syscall: string, detail = ''): OsError {
+  return new OsError(errnoName(-result), syscall, detail);
 }
 
 /**

@@ -4,11 +4,20 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { LessorError } from '../base/errors.js';
 import type { FdCalls } from './fd.js';
+import type { EventCalls } from './native-events.js';
 import type { FileCalls } from './native-files.js';
 import type { MemoryCalls } from './native-memory.js';
+import type { ProcessCalls } from './native-processes.js';
+import type { PollCalls, SocketCalls } from './native-sockets.js';
 
 /** Every function of the addon. */
-export type NativeBinding = FdCalls & FileCalls & MemoryCalls;
+export type NativeBinding = FdCalls &
+  FileCalls &
+  MemoryCalls &
+  SocketCalls &
+  PollCalls &
+  EventCalls &
+  ProcessCalls;
 
 // From dist/src/os/.
 const addonPath = fileURLToPath(new URL('../../../build/lessor.node', import.meta.url));
