@@ -23,8 +23,12 @@ export const limits = {
   vfioUserFdsMax: 16,
   /** Bytes of the JSON in a VERSION message. */
   vfioUserVersionBytesMax: 4096,
+  /** Bytes of what a vfio-user server says of one region, its mappable areas included. */
+  vfioUserRegionInfoBytesMax: 65_536,
   /** Requests of one vfio-user connection that wait for their handler. */
   vfioUserPendingMax: 128,
+  /** Payload bytes of those requests, past which no further one is read. */
+  vfioUserPendingBytesMax: 4 * 1024 * 1024,
 
   /** Live and queued leases of one uid. */
   leasesPerUidMax: 1024,

@@ -1,0 +1,310 @@
+// What the server does for each command: checks the payload, asks the endpoint, builds the reply.
+// Nothing here knows of connections, order or framing.
+import { assert, LessorError, OsError, ProtocolError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import { closeAll, type Fd } from '../os/fd.js';
+import { encodeSparseCap, type SparseArea, sparseCapBytes } from '../uapi/region-caps.js';
+import {
+  VFIO_DEVICE_FLAGS_PCI,
+  VFIO_DEVICE_FLAGS_RESET,
+  VFIO_REGION_INFO_FLAG_CAPS,
+  VFIO_REGION_INFO_FLAG_MMAP,
+  VFIO_REGION_INFO_FLAG_READ,
+  VFIO_REGION_INFO_FLAG_WRITE,
+} from '../uapi/vfio.js';
+import {
+  deviceInfo,
+  dmaMap,
+  dmaUnmap,
+  irqInfo,
+  regionAccess,
+  regionInfo,
+  regionIoFds,
+  VFIO_USER_DEVICE_GET_INFO,
+  VFIO_USER_DEVICE_GET_IRQ_INFO,
+  VFIO_USER_DEVICE_GET_REGION_INFO,
+  VFIO_USER_DEVICE_GET_REGION_IO_FDS,
+  VFIO_USER_DEVICE_RESET,
+  VFIO_USER_DEVICE_SET_IRQS,
+  VFIO_USER_DMA_MAP,
+  VFIO_USER_DMA_UNMAP,
+  VFIO_USER_F_DMA_REGION_READ,
+  VFIO_USER_F_DMA_REGION_WRITE,
+  VFIO_USER_F_DMA_UNMAP_ALL,
+  VFIO_USER_F_DMA_UNMAP_GET_DIRTY_BITMAP,
+  VFIO_USER_F_NO_REPLY,
+  VFIO_USER_REGION_READ,
+  VFIO_USER_REGION_WRITE,
+  VFIO_USER_VERSION,
+} from '../uapi/vfio-user.js';
+import type { EndpointRegion, VfioUserEndpoint } from './endpoint.js';
+import type { Message } from './framing.js';
+import { decodeIrqChange } from './set-irqs.js';
+import type { Capabilities } from './version.js';
+
+/** The payload of a reply in two parts, and descriptors that go with it. */
+export interface Reply {
+  readonly head?: Uint8Array;
+  readonly tail?: Uint8Array;
+  readonly fds?: readonly Fd[];
+}
+
+/** What a command may use. */
+export interface CommandContext {
+  readonly endpoint: VfioUserEndpoint;
+  /** What the client said of itself. */
+  readonly peer: Capabilities;
+}
+
+/** The descriptors of a message until somebody takes them. */
+export class MessageFds {
+  #fds: readonly Fd[];
+
+  constructor(fds: readonly Fd[]) {
+    this.#fds = fds;
+  }
+
+  get list(): readonly Fd[] {
+    return this.#fds;
+  }
+
+  /** From here on they are the caller's. */
+  take(): readonly Fd[] {
+    const fds = this.#fds;
+    this.#fds = [];
+    return fds;
+  }
+
+  closeRest(): void {
+    closeAll(this.take());
+  }
+}
+
+type Result = Reply | Promise<Reply>;
+type Command = (context: CommandContext, message: Message, fds: MessageFds) => Result;
+
+const empty: Reply = {};
+const addressEnd = 1n << 64n;
+const ioFdsBytesMax = 1_048_576;
+const unmapBytesMax = 1_048_576;
+
+function refuse(field: string, offsetBytes: number, detail: string): never {
+  throw new ProtocolError(field, offsetBytes, detail);
+}
+
+function checkArgsz(name: string, argsz: number, bytes: number): void {
+  if (argsz < bytes) refuse(`${name}.argsz`, 0, `${argsz} instead of at least ${bytes}`);
+}
+
+function after(done: void | Promise<void>, reply: Reply): Result {
+  return done instanceof Promise ? done.then(() => reply) : reply;
+}
+
+function getInfo({ endpoint }: CommandContext, { payload }: Message): Reply {
+  const { argsz } = deviceInfo.decode(payload);
+  checkArgsz(deviceInfo.name, argsz, deviceInfo.sizeBytes);
+  const reset = endpoint.reset === undefined ? 0 : VFIO_DEVICE_FLAGS_RESET;
+  return {
+    head: deviceInfo.encode({
+      argsz: deviceInfo.sizeBytes,
+      flags: VFIO_DEVICE_FLAGS_PCI | reset,
+      numRegions: endpoint.regions.length,
+      numIrqs: endpoint.irqs.length,
+    }),
+  };
+}
+
+function regionInfoReply(
+  index: number,
+  region: EndpointRegion,
+  areas: readonly SparseArea[],
+  withCaps: boolean,
+): Uint8Array {
+  const fixed = regionInfo.sizeBytes;
+  const full = fixed + (areas.length === 0 ? 0 : sparseCapBytes(areas.length));
+  const head = new Uint8Array(withCaps ? full : fixed);
+  const mmap = areas.length === 0 ? 0 : VFIO_REGION_INFO_FLAG_MMAP;
+  const value = {
+    argsz: full,
+    flags: region.flags | mmap | (withCaps ? VFIO_REGION_INFO_FLAG_CAPS : 0),
+    index,
+    capOffset: withCaps ? fixed : 0,
+    size: region.lengthBytes,
+    offset: region.fdOffsetBytes ?? 0,
+  };
+  regionInfo.encodeAt(value, head, 0);
+  if (withCaps) encodeSparseCap(areas, head, fixed);
+  return head;
+}
+
+function getRegionInfo({ endpoint, peer }: CommandContext, { payload }: Message): Reply {
+  const { argsz, index } = regionInfo.decode(payload);
+  checkArgsz(regionInfo.name, argsz, regionInfo.sizeBytes);
+  const region = endpoint.regions[index];
+  if (region === undefined) refuse(`${regionInfo.name}.index`, 8, `${index}`);
+  const areas = peer.maxMsgFds > 0 ? (region.areas ?? []) : [];
+  if (areas.length === 0) return { head: regionInfoReply(index, region, [], false) };
+  const full = regionInfo.sizeBytes + sparseCapBytes(areas.length);
+  if (argsz < full) return { head: regionInfoReply(index, region, areas, false) };
+  const fd = endpoint.regionFd(index);
+  if (fd === undefined) return { head: regionInfoReply(index, region, [], false) };
+  return { head: regionInfoReply(index, region, areas, true), fds: [fd] };
+}
+
+/** No doorbell descriptors are on offer: always the empty list. */
+function getRegionIoFds({ endpoint }: CommandContext, { payload }: Message): Reply {
+  const { argsz, flags, index, count } = regionIoFds.decode(payload);
+  const { name, sizeBytes, offsets } = regionIoFds;
+  checkArgsz(name, argsz, sizeBytes);
+  if (argsz > ioFdsBytesMax) refuse(`${name}.argsz`, 0, `${argsz}`);
+  if (flags !== 0) refuse(`${name}.flags`, offsets.flags ?? 0, `${flags}`);
+  if (count !== 0) refuse(`${name}.count`, offsets.count ?? 0, `${count}`);
+  const region = endpoint.regions[index];
+  if (region === undefined || region.flags === 0) refuse(`${name}.index`, 8, `${index}`);
+  return { head: regionIoFds.encode({ argsz: sizeBytes, flags: 0, index, count: 0 }) };
+}
+
+function getIrqInfo({ endpoint }: CommandContext, { payload }: Message): Reply {
+  const { argsz, index } = irqInfo.decode(payload);
+  checkArgsz(irqInfo.name, argsz, irqInfo.sizeBytes);
+  const irq = endpoint.irqs[index];
+  if (irq === undefined) refuse(`${irqInfo.name}.index`, 8, `${index}`);
+  const { flags, count } = irq;
+  return { head: irqInfo.encode({ argsz: irqInfo.sizeBytes, flags, index, count }) };
+}
+
+function setIrqs({ endpoint }: CommandContext, message: Message, fds: MessageFds): Result {
+  const { payload, refusedCount } = message;
+  const change = decodeIrqChange(payload, fds.list, refusedCount, endpoint.irqs);
+  if (change.action === 'bind') fds.take();
+  return after(endpoint.setIrqs(change), empty);
+}
+
+function mapDma({ endpoint }: CommandContext, message: Message, fds: MessageFds): Result {
+  const { argsz, flags, offset, address, size } = dmaMap.decode(message.payload);
+  checkArgsz(dmaMap.name, argsz, dmaMap.sizeBytes);
+  const fdCount = fds.list.length + message.refusedCount;
+  if (fdCount > 1) refuse(dmaMap.name, 0, `${fdCount} descriptors`);
+  if (size === 0n) refuse(`${dmaMap.name}.size`, 24, 'is 0');
+  if (address + size > addressEnd) refuse(`${dmaMap.name}.address`, 16, 'wraps with its size');
+  if (offset + size > addressEnd) refuse(`${dmaMap.name}.offset`, 8, 'wraps with its size');
+  if (message.refusedCount > 0) throw new LessorError('FD_REFUSED', 'the memory of a DMA map');
+  const [fd] = fds.take();
+  const request = {
+    iova: address,
+    lengthBytes: size,
+    offsetBytes: offset,
+    readable: (flags & VFIO_USER_F_DMA_REGION_READ) !== 0,
+    writable: (flags & VFIO_USER_F_DMA_REGION_WRITE) !== 0,
+  };
+  return after(endpoint.dmaMap(fd === undefined ? request : { ...request, fd }), empty);
+}
+
+function unmapDma({ endpoint }: CommandContext, { payload }: Message): Result {
+  const { argsz, flags, address, size } = dmaUnmap.decodeAt(payload, 0);
+  const { name, sizeBytes } = dmaUnmap;
+  checkArgsz(name, argsz, sizeBytes);
+  if (argsz > unmapBytesMax) refuse(`${name}.argsz`, 0, `${argsz}`);
+  const all = (flags & VFIO_USER_F_DMA_UNMAP_ALL) !== 0;
+  const bitmap = (flags & VFIO_USER_F_DMA_UNMAP_GET_DIRTY_BITMAP) !== 0;
+  if (all && bitmap) refuse(`${name}.flags`, 4, 'all and dirty bitmap at once');
+  if (bitmap) throw new LessorError('UNSUPPORTED', 'no dirty bitmap');
+  if (payload.length !== sizeBytes) refuse(name, sizeBytes, `${payload.length} bytes`);
+  const reply = { head: payload };
+  if (all) {
+    if (address !== 0n || size !== 0n) refuse(`${name}.address`, 8, 'all, with a range');
+    return after(endpoint.dmaUnmap('all'), reply);
+  }
+  if (size === 0n) refuse(`${name}.size`, 16, 'is 0');
+  if (address + size > addressEnd) refuse(`${name}.address`, 8, 'wraps with its size');
+  return after(endpoint.dmaUnmap({ iova: address, lengthBytes: size }), reply);
+}
+
+/** The range of a region access, checked against region and flags. */
+function checkAccess(context: CommandContext, payload: Uint8Array, flag: number) {
+  const access = regionAccess.decodeAt(payload, 0);
+  const { offset, region: index, count } = access;
+  const region = context.endpoint.regions[index];
+  if (region === undefined) refuse(`${regionAccess.name}.region`, 8, `${index}`);
+  if (count > limits.vfioUserDataBytesMax) refuse(`${regionAccess.name}.count`, 12, `${count}`);
+  if (offset + count > region.lengthBytes) {
+    refuse(`${regionAccess.name}.offset`, 0, `${offset} + ${count} of ${region.lengthBytes}`);
+  }
+  const dataBytes = flag === VFIO_REGION_INFO_FLAG_WRITE ? count : 0;
+  if (payload.length !== regionAccess.sizeBytes + dataBytes) {
+    refuse(`${regionAccess.name}.count`, 12, `${payload.length} bytes, count ${count}`);
+  }
+  if ((region.flags & flag) === 0) throw new OsError('EPERM', 'vfio-user', `region ${index}`);
+  return access;
+}
+
+function readRegion(context: CommandContext, { payload }: Message): Result {
+  const { offset, region, count } = checkAccess(context, payload, VFIO_REGION_INFO_FLAG_READ);
+  if (count === 0) return empty;
+  const reply = (tail: Uint8Array): Reply => {
+    assert(tail.length === count, `${tail.length} bytes were read instead of ${count}`);
+    return { head: payload, tail };
+  };
+  const data = context.endpoint.read(region, offset, count);
+  return data instanceof Promise ? data.then(reply) : reply(data);
+}
+
+function writeRegion(context: CommandContext, { header, payload }: Message): Result {
+  const { offset, region, count } = checkAccess(context, payload, VFIO_REGION_INFO_FLAG_WRITE);
+  if (count === 0) return empty;
+  const noReply = (header.flags & VFIO_USER_F_NO_REPLY) !== 0;
+  const data = payload.subarray(regionAccess.sizeBytes);
+  const head = payload.subarray(0, regionAccess.sizeBytes);
+  return after(context.endpoint.write(region, offset, data, noReply), { head });
+}
+
+function resetDevice({ endpoint }: CommandContext, { payload }: Message): Result {
+  if (payload.length !== 0) refuse('vfio_user_device_reset', 0, `${payload.length} bytes`);
+  if (endpoint.reset === undefined) throw new LessorError('UNSUPPORTED', 'no reset');
+  return after(endpoint.reset(), empty);
+}
+
+function versionAgain(): never {
+  refuse('vfio_user_header.command', 2, 'VERSION came before');
+}
+
+const commands = new Map<number, Command>([
+  [VFIO_USER_VERSION, versionAgain],
+  [VFIO_USER_DMA_MAP, mapDma],
+  [VFIO_USER_DMA_UNMAP, unmapDma],
+  [VFIO_USER_DEVICE_GET_INFO, getInfo],
+  [VFIO_USER_DEVICE_GET_REGION_INFO, getRegionInfo],
+  [VFIO_USER_DEVICE_GET_REGION_IO_FDS, getRegionIoFds],
+  [VFIO_USER_DEVICE_GET_IRQ_INFO, getIrqInfo],
+  [VFIO_USER_DEVICE_SET_IRQS, setIrqs],
+  [VFIO_USER_REGION_READ, readRegion],
+  [VFIO_USER_REGION_WRITE, writeRegion],
+  [VFIO_USER_DEVICE_RESET, resetDevice],
+]);
+
+function checkHeader({ header }: Message): void {
+  const { flags, errno } = header;
+  // The type bits are 0: this is a command.
+  if ((flags & ~VFIO_USER_F_NO_REPLY) !== 0) refuse('vfio_user_header.flags', 8, `${flags}`);
+  if (errno !== 0) refuse('vfio_user_header.errno', 12, 'is set in a command');
+}
+
+/**
+ * Executes one command. Descriptors that the endpoint did not take are closed when this returns.
+ *
+ * @throws what the endpoint throws; ProtocolError, LessorError, OsError for what the client did
+ *   wrong: the errno is the answer.
+ */
+export function execute(context: CommandContext, message: Message): Result {
+  const fds = new MessageFds(message.fds);
+  try {
+    checkHeader(message);
+    const command = commands.get(message.header.command);
+    if (command === undefined) {
+      throw new OsError('ENOSYS', 'vfio-user', `command ${message.header.command}`);
+    }
+    return command(context, message, fds);
+  } finally {
+    fds.closeRest();
+  }
+}

@@ -1,0 +1,234 @@
+// One connection, both directions: hands commands of the peer upwards, sends our own and matches
+// replies to them by type bit and id. What a command means is decided above.
+import type { Clock } from '../base/clock.js';
+import { errnoName } from '../base/errno.js';
+import { errnoOf, LessorError, OsError, ProtocolError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import { closeAll, type Fd } from '../os/fd.js';
+import type { StreamHandler, StreamOptions, StreamSocket } from '../os/socket-types.js';
+import { VFIO_USER_F_ERROR, VFIO_USER_F_TYPE_REPLY } from '../uapi/vfio-user.js';
+import { FrameReader, type Header, headerBytes, isReply, type Message } from './framing.js';
+
+export interface LinkHandler {
+  /**
+   * The header of a command, its payload not yet read. An error thrown here ends the connection.
+   */
+  commandHeader(header: Header, fdCount: number): void;
+  /** A command; ownership of its descriptors passes. Throwing an expected error ends the link. */
+  command(message: Message): void;
+  /** The connection is over, once, unless we closed it ourselves. Undefined: end-of-file. */
+  ended(error: Error | undefined): void;
+}
+
+/** What a reply may look like, so that its size is judged before it is read. */
+export interface Expectation {
+  readonly payloadBytesMax: number;
+  readonly fdsMax: number;
+  readonly deadlineMs: number;
+}
+
+interface Pending {
+  readonly command: number;
+  readonly expected: Expectation;
+  readonly dueMs: number;
+  readonly resolve: (reply: Message) => void;
+  readonly reject: (error: Error) => void;
+  /** Its deadline passed: the reply, when it comes, is dropped. */
+  abandoned: boolean;
+}
+
+const idCount = 0x1_0000;
+const flushMs = 1000;
+
+export class Link implements StreamHandler {
+  readonly #socket: StreamSocket;
+  readonly #handler: LinkHandler;
+  readonly #clock: Clock;
+  readonly #reader: FrameReader;
+  readonly #pending = new Map<number, Pending>();
+  #nextId = 0;
+  #timer: Disposable | undefined;
+  #open = true;
+
+  constructor(socket: StreamSocket, handler: LinkHandler, clock: Clock) {
+    this.#socket = socket;
+    this.#handler = handler;
+    this.#clock = clock;
+    this.#reader = new FrameReader({
+      header: (header, fdCount) => this.#onHeader(header, fdCount),
+      message: (message) => this.#onMessage(message),
+    });
+  }
+
+  start(screen: StreamOptions['screen']): void {
+    const fdsMax = limits.vfioUserFdsMax;
+    this.#socket.start(this, screen === undefined ? { fdsMax } : { fdsMax, screen });
+  }
+
+  get isOpen(): boolean {
+    return this.#open;
+  }
+
+  /** Sends a finished frame. Takes ownership of `fds`. */
+  send(bytes: Uint8Array, fds?: readonly Fd[]): void {
+    this.#socket.send(bytes, fds);
+  }
+
+  /**
+   * Sends a command and resolves with its reply, whose descriptors the caller owns.
+   *
+   * @param bytes - A frame; its message id is filled in here.
+   * @param fds - Ownership passes in every outcome.
+   * @throws OsError with the peer's errno, or that of the broken connection; LessorError
+   *   `DEADLINE_EXCEEDED`, `QUEUE_FULL`.
+   */
+  request(
+    bytes: Uint8Array,
+    command: number,
+    fds: readonly Fd[] | undefined,
+    expected: Expectation,
+  ): Promise<Message> {
+    return new Promise((resolve, reject) => {
+      if (!this.#open || this.#pending.size === idCount) {
+        if (fds !== undefined) closeAll(fds);
+        const full = new LessorError('QUEUE_FULL', 'every message id waits for a reply');
+        reject(this.#open ? full : new OsError('EPIPE', 'sendmsg', 'connection closed'));
+        return;
+      }
+      while (this.#pending.has(this.#nextId)) this.#nextId = (this.#nextId + 1) % idCount;
+      const id = this.#nextId;
+      this.#nextId = (id + 1) % idCount;
+      bytes[0] = id & 0xff;
+      bytes[1] = id >> 8;
+      const dueMs = this.#clock.nowMs() + expected.deadlineMs;
+      this.#pending.set(id, { command, expected, dueMs, resolve, reject, abandoned: false });
+      this.#watch(dueMs);
+      this.#socket.send(bytes, fds);
+    });
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Closes; `ended` is not called. What was sent is still delivered when `flush` is set. */
+  close(reason: Error, flush = false): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#reader.discard();
+    this.#timer?.[Symbol.dispose]();
+    if (flush) this.#socket.end(flushMs);
+    else this.#socket[Symbol.dispose]();
+    const pending = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const entry of pending) entry.reject(reason);
+  }
+
+  /** Closes because of the peer, and says so. */
+  fail(error: Error | undefined, flush = false): void {
+    if (!this.#open) return;
+    this.close(error ?? new OsError('EPIPE', 'recvmsg', 'the peer closed the connection'), flush);
+    this.#handler.ended(error);
+  }
+
+  wantBytes(): number {
+    return this.#reader.wantBytes();
+  }
+
+  data(bytes: Uint8Array, fds: Fd[], refusedCount: number): void {
+    if (!this.#open) {
+      closeAll(fds);
+      return;
+    }
+    try {
+      this.#reader.take(bytes, fds, refusedCount);
+    } catch (error) {
+      // Only what the peer did wrong ends the connection; our own bugs go on to the top.
+      if (errnoOf(error) === undefined) throw error;
+      this.fail(error as Error);
+    }
+  }
+
+  end(error: Error | undefined): void {
+    this.fail(error);
+  }
+
+  #onHeader(header: Header, fdCount: number): void {
+    if (!isReply(header)) {
+      this.#handler.commandHeader(header, fdCount);
+      return;
+    }
+    const entry = this.#pending.get(header.messageId);
+    const path = 'vfio_user_header';
+    if (entry === undefined) {
+      throw new ProtocolError(`${path}.messageId`, 0, 'a reply that nobody asked for');
+    }
+    if (header.command !== entry.command) {
+      throw new ProtocolError(`${path}.command`, 2, `a reply to command ${header.command}`);
+    }
+    if ((header.flags & ~VFIO_USER_F_ERROR) >>> 0 !== VFIO_USER_F_TYPE_REPLY) {
+      throw new ProtocolError(`${path}.flags`, 8, `0x${header.flags.toString(16)} in a reply`);
+    }
+    if (header.messageSize - headerBytes > entry.expected.payloadBytesMax) {
+      throw new ProtocolError(`${path}.messageSize`, 4, `a reply of ${header.messageSize} bytes`);
+    }
+    if (fdCount > entry.expected.fdsMax) {
+      throw new LessorError('FD_UNEXPECTED', `${fdCount} descriptors came with a reply`);
+    }
+  }
+
+  #onMessage(message: Message): void {
+    if (!isReply(message.header)) {
+      this.#handler.command(message);
+      return;
+    }
+    const { messageId, flags, errno } = message.header;
+    const entry = this.#pending.get(messageId);
+    // The entry was there when the header came; only `close` removes entries in between.
+    if (entry === undefined) {
+      closeAll(message.fds);
+      return;
+    }
+    this.#pending.delete(messageId);
+    if (entry.abandoned) {
+      closeAll(message.fds);
+      return;
+    }
+    if ((flags & VFIO_USER_F_ERROR) === 0) {
+      entry.resolve(message);
+      return;
+    }
+    closeAll(message.fds);
+    entry.reject(new OsError(errnoName(errno), 'vfio-user', `command ${entry.command}`));
+  }
+
+  /** One timer serves all requests: armed for the first, moved on when it fires. */
+  #watch(dueMs: number): void {
+    if (this.#timer !== undefined) return;
+    const delayMs = Math.max(1, dueMs - this.#clock.nowMs());
+    this.#timer = this.#clock.after(delayMs, () => {
+      this.#timer = undefined;
+      this.#expire();
+    });
+  }
+
+  #expire(): void {
+    const nowMs = this.#clock.nowMs();
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const entry of this.#pending.values()) {
+      if (entry.abandoned) continue;
+      if (entry.dueMs <= nowMs) {
+        entry.abandoned = true;
+        const detail = `no reply to command ${entry.command} in ${entry.expected.deadlineMs} ms`;
+        entry.reject(new LessorError('DEADLINE_EXCEEDED', detail));
+      } else {
+        nextMs = Math.min(nextMs, entry.dueMs);
+      }
+    }
+    if (this.#open && nextMs !== Number.POSITIVE_INFINITY) this.#watch(nextMs);
+  }
+}

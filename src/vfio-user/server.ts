@@ -1,0 +1,307 @@
+// The server's side of one connection: negotiation, one request at a time in order of arrival,
+// back-pressure, the fence, the end. What a command does is in commands.ts.
+import type { Clock } from '../base/clock.js';
+import type { Errno } from '../base/errno.js';
+import { errnoOf, LessorError, OsError, ProtocolError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import { closeAll } from '../os/fd.js';
+import type { StreamOptions, StreamSocket } from '../os/socket-types.js';
+import {
+  VFIO_USER_DEVICE_SET_IRQS,
+  VFIO_USER_DMA_MAP,
+  VFIO_USER_F_NO_REPLY,
+  VFIO_USER_F_TYPE_REPLY,
+  VFIO_USER_MIG_DATA_WRITE,
+  VFIO_USER_VERSION,
+  versionHeader,
+} from '../uapi/vfio-user.js';
+import { execute, type Reply } from './commands.js';
+import type { VfioUserEndpoint } from './endpoint.js';
+import { errorFrame, frame, type Header, headerBytes, type Message } from './framing.js';
+import { Link } from './link.js';
+import {
+  answerVersion,
+  type Capabilities,
+  decodeVersion,
+  encodeVersion,
+  ownCapabilities,
+} from './version.js';
+
+export interface VfioUserServerOptions {
+  readonly clock: Clock;
+  /** For clients that are not trusted: how their descriptors are received. */
+  readonly screen?: NonNullable<StreamOptions['screen']>;
+  readonly capabilities?: Partial<Capabilities>;
+  /**
+   * Told of an error that the endpoint should not have thrown, after the connection was closed.
+   * Absent: it is thrown on, to end the process.
+   */
+  readonly onBug?: (error: unknown) => void;
+}
+
+export interface VfioUserConnection {
+  readonly isOpen: boolean;
+  /** What the client said of itself; undefined before VERSION. */
+  readonly peer: Capabilities | undefined;
+  /** Requests that wait for their handler, the running one included. */
+  readonly pendingCount: number;
+  /**
+   * Answers `errno` to everything from now on, waiting requests included. The endpoint is not
+   * called any more, except `closed`; what a handler that is running returns is dropped.
+   */
+  fence(errno: Errno): void;
+  /** Closes at once; `endpoint.closed` is called before this returns. */
+  close(): void;
+}
+
+const largestVersionBytes = headerBytes + versionHeader.sizeBytes + limits.vfioUserVersionBytesMax;
+
+/** Commands that a descriptor may come with; unknown ones are answered, not judged. */
+function mayCarryFds(command: number): boolean {
+  if (command === VFIO_USER_DMA_MAP || command === VFIO_USER_DEVICE_SET_IRQS) return true;
+  return command < VFIO_USER_VERSION || command > VFIO_USER_MIG_DATA_WRITE;
+}
+
+function replyFrame(request: Header, reply: Reply): Uint8Array {
+  const headLength = reply.head?.length ?? 0;
+  const payloadBytes = headLength + (reply.tail?.length ?? 0);
+  const bytes = frame(request.messageId, request.command, VFIO_USER_F_TYPE_REPLY, payloadBytes);
+  if (reply.head !== undefined) bytes.set(reply.head, headerBytes);
+  if (reply.tail !== undefined) bytes.set(reply.tail, headerBytes + headLength);
+  return bytes;
+}
+
+class Connection implements VfioUserConnection {
+  readonly #endpoint: VfioUserEndpoint;
+  readonly #options: VfioUserServerOptions;
+  readonly #own: Capabilities;
+  readonly #link: Link;
+  #peer: Capabilities | undefined;
+  #waiting: Message[] = [];
+  #waitingBytes = 0;
+  /** The request that is running; undefined again once the fence answered it. */
+  #current: Header | undefined;
+  #isRunning = false;
+  #isPaused = false;
+  #fenced: Errno | undefined;
+
+  constructor(socket: StreamSocket, endpoint: VfioUserEndpoint, options: VfioUserServerOptions) {
+    this.#endpoint = endpoint;
+    this.#options = options;
+    this.#own = { ...ownCapabilities, ...options.capabilities };
+    const handler = {
+      commandHeader: (header: Header, fdCount: number) => this.#onHeader(header, fdCount),
+      command: (message: Message) => this.#onCommand(message),
+      ended: (error: Error | undefined) => this.#onEnded(error),
+    };
+    this.#link = new Link(socket, handler, options.clock);
+  }
+
+  start(): void {
+    this.#link.start(this.#options.screen);
+  }
+
+  get isOpen(): boolean {
+    return this.#link.isOpen;
+  }
+
+  get peer(): Capabilities | undefined {
+    return this.#peer;
+  }
+
+  get pendingCount(): number {
+    return this.#waiting.length + (this.#isRunning ? 1 : 0);
+  }
+
+  fence(errno: Errno): void {
+    if (!this.isOpen || this.#fenced !== undefined) return;
+    this.#fenced = errno;
+    const current = this.#current;
+    this.#current = undefined;
+    if (current !== undefined) this.#answerError(current, errno);
+    for (const message of this.#takeWaiting()) {
+      closeAll(message.fds);
+      this.#answerError(message.header, errno);
+    }
+    this.#pace();
+  }
+
+  close(): void {
+    if (!this.isOpen) return;
+    this.#link.close(new OsError('ECANCELED', 'vfio-user', 'closed here'));
+    this.#onEnded(undefined);
+  }
+
+  #onHeader(header: Header, fdCount: number): void {
+    const { command, messageSize } = header;
+    if (this.#peer !== undefined) {
+      if (fdCount === 0 || mayCarryFds(command)) return;
+      throw new LessorError('FD_UNEXPECTED', `descriptors came with command ${command}`);
+    }
+    if (command !== VFIO_USER_VERSION) {
+      const detail = `the first message is command ${command}, not VERSION`;
+      throw new ProtocolError('vfio_user_header.command', 2, detail);
+    }
+    if (fdCount > 0) {
+      this.#refuseVersion(
+        header,
+        new LessorError('FD_UNEXPECTED', 'descriptors came with VERSION'),
+      );
+    }
+    if (messageSize > largestVersionBytes) {
+      const detail = `VERSION of ${messageSize} bytes is over ${largestVersionBytes}`;
+      this.#refuseVersion(header, new LessorError('FRAME_TOO_LARGE', detail));
+    }
+  }
+
+  #onCommand(message: Message): void {
+    if (this.#fenced !== undefined) {
+      closeAll(message.fds);
+      this.#answerError(message.header, this.#fenced);
+    } else if (this.#peer === undefined) {
+      this.#negotiate(message);
+    } else if (this.#isRunning) {
+      this.#waiting.push(message);
+      this.#waitingBytes += message.payload.length;
+      this.#pace();
+    } else {
+      this.#run(this.#peer, message);
+      this.#pace();
+    }
+  }
+
+  #negotiate({ header, payload }: Message): void {
+    try {
+      if (header.flags !== 0 || header.errno !== 0) {
+        throw new ProtocolError('vfio_user_header.flags', 8, 'unknown bits in VERSION');
+      }
+      const proposed = decodeVersion(payload);
+      const answer = answerVersion(proposed, this.#own);
+      this.#peer = proposed.capabilities;
+      this.#answer(header, { head: encodeVersion(answer.minor, answer.capabilities) });
+    } catch (error) {
+      if (errnoOf(error) === undefined) throw error;
+      this.#refuseVersion(header, error as Error);
+    }
+  }
+
+  /** Answers, then closes. Throws, so that the reader goes no further. */
+  #refuseVersion(header: Header, error: Error): never {
+    this.#answerError(header, 'EINVAL');
+    this.#link.fail(error, true);
+    throw error;
+  }
+
+  /** Runs a request; while its handler takes time, further ones wait. */
+  #run(peer: Capabilities, message: Message): void {
+    this.#current = message.header;
+    this.#isRunning = true;
+    let result: Reply | Promise<Reply>;
+    try {
+      result = execute({ endpoint: this.#endpoint, peer }, message);
+    } catch (error) {
+      this.#failed(error);
+      return;
+    }
+    if (!(result instanceof Promise)) {
+      this.#succeeded(result);
+      return;
+    }
+    void result
+      .then(
+        (reply) => this.#succeeded(reply),
+        (error) => this.#failed(error),
+      )
+      .then(() => this.#runWaiting(peer));
+  }
+
+  #runWaiting(peer: Capabilities): void {
+    while (!this.#isRunning && this.#waiting.length > 0) {
+      const next = this.#waiting.shift() as Message;
+      this.#waitingBytes -= next.payload.length;
+      this.#run(peer, next);
+    }
+    this.#pace();
+  }
+
+  /** The request that just ran, unless the fence has answered it or nobody listens any more. */
+  #finish(): Header | undefined {
+    const request = this.#current;
+    this.#current = undefined;
+    this.#isRunning = false;
+    return this.isOpen ? request : undefined;
+  }
+
+  #succeeded(reply: Reply): void {
+    const request = this.#finish();
+    if (request === undefined) closeAll(reply.fds ?? []);
+    else this.#answer(request, reply);
+  }
+
+  #failed(error: unknown): void {
+    const request = this.#finish();
+    const errno = errnoOf(error);
+    if (errno === undefined) this.#bug(error);
+    else if (request !== undefined) this.#answerError(request, errno);
+  }
+
+  #answer(request: Header, reply: Reply): void {
+    if ((request.flags & VFIO_USER_F_NO_REPLY) !== 0) {
+      closeAll(reply.fds ?? []);
+      return;
+    }
+    this.#link.send(replyFrame(request, reply), reply.fds);
+  }
+
+  #answerError(request: Header, errno: Errno): void {
+    if ((request.flags & VFIO_USER_F_NO_REPLY) !== 0) return;
+    this.#link.send(errorFrame(request, errno));
+  }
+
+  #bug(error: unknown): void {
+    const known = error instanceof Error ? error : new OsError('EIO', 'vfio-user', String(error));
+    this.#link.fail(known);
+    if (this.#options.onBug === undefined) throw error;
+    this.#options.onBug(error);
+  }
+
+  /** Reads on, or leaves further requests in the socket while too many wait. */
+  #pace(): void {
+    if (!this.isOpen) return;
+    const isFull =
+      this.pendingCount >= limits.vfioUserPendingMax ||
+      this.#waitingBytes >= limits.vfioUserPendingBytesMax;
+    if (isFull === this.#isPaused) return;
+    this.#isPaused = isFull;
+    if (isFull) this.#link.pause();
+    else this.#link.resume();
+  }
+
+  #takeWaiting(): Message[] {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    return waiting;
+  }
+
+  #onEnded(error: Error | undefined): void {
+    for (const message of this.#takeWaiting()) closeAll(message.fds);
+    this.#current = undefined;
+    this.#endpoint.closed(error);
+  }
+}
+
+/**
+ * Serves `endpoint` on a connected socket, until the client or `close` ends it.
+ *
+ * @param socket - Not yet started; its ownership passes.
+ */
+export function serveVfioUser(
+  socket: StreamSocket,
+  endpoint: VfioUserEndpoint,
+  options: VfioUserServerOptions,
+): VfioUserConnection {
+  const connection = new Connection(socket, endpoint, options);
+  connection.start();
+  return connection;
+}
