@@ -54,6 +54,8 @@ export const limits = {
   windowsPerSliceMax: 16,
   /** Bytes of a window's name. */
   windowNameBytesMax: 12,
+  /** Bytes of the capability in which a lease's device lists its windows. */
+  windowListBytesMax: 128,
   /** Time to live that a request may ask for. */
   ttlMsMax: 365 * 24 * 3600 * 1000,
   /** Time a request may wait in the queue. */
