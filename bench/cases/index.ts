@@ -2,5 +2,6 @@
 import type { BenchCase } from '../case.js';
 import { line } from './line.js';
 import { registers } from './registers.js';
+import { translate } from './translate.js';
 
-export const cases: readonly BenchCase[] = [registers, line];
+export const cases: readonly BenchCase[] = [registers, line, translate];
