@@ -34,7 +34,11 @@ export interface MapSpec {
 export interface Mapping extends Disposable {
   readonly buffer: ArrayBuffer;
   readonly lengthBytes: number;
-  /** Set by the SIGBUS handler of this process when the object was truncated. A plain load. */
+  /**
+   * True once the SIGBUS handler of this process found the object truncated (the first load or
+   * store after the truncation sets it), and after `poison`. A plain load; keeps its value after
+   * disposal.
+   */
   readonly revoked: boolean;
   /** Replaces the memory by private all-ones pages now; later loads read ones. */
   poison(): void;
@@ -56,13 +60,24 @@ export interface Arena {
   readonly faults: Int32Array;
   /**
    * Maps part of a memory object over a range (MAP_FIXED | MAP_SHARED). Takes no ownership.
+   * Offsets and length are multiples of the page, of the huge page for hugetlb.
    *
-   * @throws OsError errno of mmap; `ENOSPC` when the guard table is full.
+   * @returns The guard slot, 0 when `spec` asks for no guard.
+   * @throws OsError errno of mmap, with the range back at PROT_NONE; `ENOSPC` when the guard table
+   *   is full; `EEXIST` when part of the range is still guarded (`clear` it first); `EINVAL` for
+   *   a range outside the arena or off the page.
    */
   place(offsetBytes: number, fd: Fd, spec: MapSpec): GuardSlot;
-  /** One MAP_FIXED of private, writable, zero pages; the range's guard stays until `clear`. */
+  /**
+   * One MAP_FIXED of private, writable, zero pages. Guard slots that lie inside the range stay
+   * until `clear`; a handler still at work for one of them is waited for, so that zeros stay.
+   */
   zero(offsetBytes: number, lengthBytes: number): void;
-  /** Returns a range to PROT_NONE and frees its guard slot, if it has one. */
+  /**
+   * Returns a range to PROT_NONE and frees its guard slot, if it has one.
+   *
+   * @throws OsError `EINVAL` when `slot` guards nothing inside the range.
+   */
   clear(offsetBytes: number, lengthBytes: number, slot: GuardSlot | undefined): void;
 }
 
@@ -84,7 +99,12 @@ export interface MemoryOs {
   setMode(fd: Fd, mode: number): void;
   /** A new open file description by /proc/self/fd, O_RDONLY | O_CLOEXEC. */
   reopenReadOnly(fd: Fd): Fd;
-  /** mmap MAP_SHARED. @throws OsError; `ENOSPC` when the guard table is full. */
+  /**
+   * mmap MAP_SHARED. For a foreign descriptor only after `seals` succeeded.
+   *
+   * @throws OsError errno of mmap; `ENOSPC` when the guard table is full; `EINVAL` for a window
+   *   over `limits.windowBytesMax`; `EFBIG` over 4 GiB.
+   */
   map(fd: Fd, spec: MapSpec): Mapping;
   /** Reserves an arena, in multiples of 2 MiB, at most 4 GiB. Lives as long as the process. */
   createArena(lengthBytes: number): Arena;
