@@ -21,14 +21,14 @@ describe('C floors', () => {
     ['registers', 'store'],
     ['copy', 'copy'],
   ])('%s takes samples of %s', async (program, operation) => {
-    await using floor = tools.floor(program, { sharedFd: fd });
+    await using floor = tools.floor(program, [], { sharedFd: fd });
     const samples = await floor.sample(operation, 3, 1000);
     expect(samples).toHaveLength(3);
     for (const ns of samples) expect(ns).toBeGreaterThan(0);
   });
 
   it('says when a floor ended instead of waiting for it', async () => {
-    await using floor = tools.floor('registers', { sharedFd: fd });
+    await using floor = tools.floor('registers', [], { sharedFd: fd });
     await expect(floor.sample('nothing', 1, 1)).rejects.toThrow('ended');
   });
 
@@ -39,7 +39,9 @@ describe('C floors', () => {
   });
 
   it('refuses a CPU that is not there', () => {
-    expect(() => tools.floor('registers', { cpuIndex: 4096, sharedFd: fd })).toThrow('4097 CPUs');
+    expect(() => tools.floor('registers', [], { cpuIndex: 4096, sharedFd: fd })).toThrow(
+      '4097 CPUs',
+    );
   });
 
   it('removes what it compiled', () => {

@@ -99,8 +99,8 @@ export class FloorTools implements Disposable {
   }
 
   /** Starts a C floor. */
-  floor(name: string, options: ProgramOptions = {}): Sampler {
-    return new Sampler(this.spawn([this.program(name)], options));
+  floor(name: string, args: readonly string[] = [], options: ProgramOptions = {}): Sampler {
+    return new Sampler(this.spawn([this.program(name), ...args], options));
   }
 
   /** Starts a program of `bench/children` under this Node. */

@@ -21,7 +21,7 @@ export async function measureLine(floors: FloorTools): Promise<{ js: Summary; c:
   const responder = floors.spawn([floors.program('line-responder')], { cpuIndex: 1, sharedFd });
   try {
     await using jsClient = floors.child('line-client', [], { cpuIndex: 0, sharedFd });
-    await using cClient = floors.floor('line-client', { cpuIndex: 0, sharedFd });
+    await using cClient = floors.floor('line-client', [], { cpuIndex: 0, sharedFd });
     const [js, c] = await interleave(rounds, [
       () => jsClient.sample('roundtrip', samplesPerRound, batch),
       () => cClient.sample('roundtrip', samplesPerRound, batch),

@@ -12,7 +12,7 @@ const target = { ratioMax: 2, valueMax: 1 };
 async function run({ floors }: BenchContext): Promise<Figure[]> {
   using memory = new SharedMemory('registers', 4096);
   const options = { cpuIndex: 0, sharedFd: memory.fd.number };
-  await using floor = floors.floor('registers', options);
+  await using floor = floors.floor('registers', [], options);
   await using ours = floors.child('registers', [], options);
   const [loads, cLoads, stores, cStores] = await interleave(rounds, [
     () => ours.sample('load', samplesPerRound, batch),
