@@ -62,8 +62,17 @@ export interface DirectMemory {
    * @returns Byte offset into the views, or the negative index into `faultReasons`, minus one.
    */
   translate(pasid: number | undefined, iova: number, access: 'read' | 'write'): number;
-  /** Grows when any guarded memory vanished; compare around a transfer. Plain load. */
+  /**
+   * Grows when this thread touched guarded memory that had vanished; compare around a transfer.
+   * Plain load.
+   */
   faultCount(): number;
+  /**
+   * Differs from an earlier value whenever a translation made since may have gone. A device may
+   * keep a translation for as long as it reads, after each `yieldPoint` and at the start of each
+   * `step`, the value it was made under. Absent: nothing may be kept. Plain load.
+   */
+  generation?(): number;
 }
 
 /** A refused DMA. */
@@ -88,6 +97,11 @@ export interface Bus {
     iova: number,
     from: Uint8Array,
   ): BusFault | undefined | Promise<BusFault | undefined>;
+  /**
+   * The device calls this between chunks of at most 4 KiB of work, inside `step`. The host
+   * acknowledges invalidations there; it must not call the device back. Cheap when nothing waits.
+   */
+  yieldPoint?(): void;
   /** Fires a vector; silent when it is not bound. */
   interrupt(vector: number): void;
   /** Asks for another `step` no later than this many milliseconds from now. */

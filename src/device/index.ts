@@ -1,0 +1,16 @@
+// What the author of a device needs, and the embedded device.
+
+export { MqdmaDevice, type MqdmaOptions } from './mqdma/device.js';
+export type {
+  Bus,
+  BusFault,
+  DeviceConfig,
+  DeviceRegion,
+  DirectMemory,
+  Frame,
+  FrameSpec,
+  PciDevice,
+  StepResult,
+  Value,
+  Width,
+} from './types.js';
