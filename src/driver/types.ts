@@ -47,6 +47,8 @@ export interface Slice {
   reset(signal: AbortSignal): Promise<'idle' | 'busy'>;
   /** Takes back PASID or bounds. Called after idle, or when a quarantine is released. */
   ungrant(): Promise<void>;
+  /** Bus Master Enable of the lease: no DMA may start while it is clear. Absent: always may. */
+  permitDma?(permitted: boolean): Promise<void>;
   /** A message wrote one of the slice's doorbells. Rate-limited by the caller. */
   kick?(): void;
 }
