@@ -1,0 +1,211 @@
+// A window with memory of its own: one memfd, placed in the arena, that the device sees instead of
+// scratch from connect to detach. Owns its descriptors, its arena pages and its guard slot.
+import { isLessorError, isOsError, LessorError } from '../../base/errors.js';
+import { Listeners } from '../../base/listeners.js';
+import type { Logger } from '../../base/log.js';
+import { hex } from '../../base/units.js';
+import type { Fd } from '../../os/fd.js';
+import type { HelperPool } from '../../os/helper-types.js';
+import {
+  type Arena,
+  F_SEAL_FUTURE_WRITE,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  type GuardSlot,
+} from '../../os/memory-types.js';
+import type { BackingSpec, Registers, Window } from '../types.js';
+import type { ArenaView } from './arena-view.js';
+import type { WindowPlan } from './frame-map.js';
+import type { FrameTable } from './frame-table.js';
+import { allOnes, createRegisters } from './register-access.js';
+
+/** The seals of a connected window, and the only ones. */
+export const windowSeals = F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
+const allSeals = 0x1f;
+
+/** Longest time that sealing a window may take: the holder can block it. */
+const sealDeadlineMs = 1000;
+
+export interface WindowMemory {
+  /** The broker's descriptor, writable, for truncation. */
+  readonly ownFd: Fd;
+  /** What the client maps. The same object as `ownFd` for a read-write window. */
+  readonly clientFd: Fd;
+  /** Byte offset in the arena. */
+  readonly at: number;
+  readonly slot: GuardSlot;
+}
+
+export interface MemoryWindowParts {
+  readonly spec: BackingSpec;
+  readonly plan: WindowPlan;
+  /** Under which the frame table keeps the plan's frames. */
+  readonly holder: object;
+  readonly memory: WindowMemory;
+  readonly uid: number;
+  readonly arena: Arena;
+  readonly view: ArenaView;
+  readonly frames: FrameTable;
+  readonly helpers: HelperPool;
+  readonly log: Logger;
+  /** Called once, when nothing can touch the window's arena range any more. */
+  readonly release: (window: MemoryWindow) => void;
+  /** @throws LessorError `FUNCTION_GONE` */
+  readonly checkPresent: () => void;
+}
+
+type State = 'open' | 'connecting' | 'connected' | 'detached';
+
+export class MemoryWindow implements Window {
+  readonly revocation = 'kernel';
+  readonly lengthBytes: number;
+  readonly registers: Registers;
+  readonly #parts: MemoryWindowParts;
+  readonly #truncated = new Listeners<void>();
+  readonly #faultsAtFirst: number;
+  #state: State = 'open';
+  #isTruncated = false;
+  #isJoined = false;
+  #detaching: Promise<void> | undefined;
+  #disposing: Promise<void> | undefined;
+
+  constructor(parts: MemoryWindowParts) {
+    this.#parts = parts;
+    this.lengthBytes = parts.plan.lengthBytes;
+    this.#faultsAtFirst = parts.arena.faults[parts.memory.slot]!;
+    this.registers = this.#createRegisters();
+  }
+
+  get fd(): Fd {
+    return this.#parts.memory.clientFd;
+  }
+
+  async connect(): Promise<void> {
+    if (this.#state === 'connected') return;
+    if (this.#state !== 'open') throw new LessorError('WINDOW_REVOKED', 'the window was detached');
+    this.#parts.checkPresent();
+    this.#state = 'connecting';
+    try {
+      await this.#sealAndVerify();
+      this.#checkConnecting();
+      // What the client stored before counts for nothing: the device starts from all zeros.
+      if (this.#parts.spec.access === 'read-write') {
+        this.#parts.view.clearWords(this.#parts.memory.at, this.lengthBytes);
+        this.#checkMemory();
+      }
+      this.#isJoined = true;
+      await this.#parts.frames.join(this.#parts.plan.frames, this.#parts.memory.at);
+      this.#checkConnecting();
+      this.#checkMemory();
+      this.#state = 'connected';
+    } catch (error) {
+      await this.detach();
+      throw error;
+    }
+  }
+
+  detach(): Promise<void> {
+    this.#detaching ??= this.#detach();
+    return this.#detaching;
+  }
+
+  async zap(deadlineMs: number): Promise<'gone' | 'orphan'> {
+    await this.detach();
+    const { helpers, memory, uid, log } = this.#parts;
+    try {
+      await helpers.truncate(memory.ownFd, 0, { uid, deadlineMs });
+      return 'gone';
+    } catch (error) {
+      // The cut was made; what the holder keeps reaches nobody.
+      if (!isLessorError(error) && !isOsError(error)) throw error;
+      log.warn('window left to its holder', { uid, reason: error.message });
+      return 'orphan';
+    }
+  }
+
+  onTruncated(listener: () => void): Disposable {
+    return this.#truncated.add(listener);
+  }
+
+  /** Looks whether the guard had to stand in for the window's memory. */
+  checkTruncated(): void {
+    if (this.#isTruncated || !this.#hasFaulted()) return;
+    this.#isTruncated = true;
+    queueMicrotask(() => this.#truncated.emit());
+  }
+
+  /** Detaches, returns the arena range and closes the descriptors. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#disposing ??= this.#dispose();
+    return this.#disposing;
+  }
+
+  #hasFaulted(): boolean {
+    const { arena, memory } = this.#parts;
+    return Atomics.load(arena.faults, memory.slot) !== this.#faultsAtFirst;
+  }
+
+  async #sealAndVerify(): Promise<void> {
+    const { helpers, memory, uid } = this.#parts;
+    const wanted = F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
+    const terms = { uid, deadlineMs: sealDeadlineMs };
+    const { seals, lengthBytes } = await helpers.seal(memory.ownFd, wanted, terms);
+    // The state decides: the holder may have added the same seals first, or other ones.
+    if ((seals & allSeals) !== windowSeals) {
+      throw new LessorError('WINDOW_SEALS', `the window's memory has seals ${hex(seals)}`);
+    }
+    if (lengthBytes !== this.lengthBytes) {
+      throw new LessorError('WINDOW_SEALS', `the window's memory has ${lengthBytes} bytes`);
+    }
+  }
+
+  #checkConnecting(): void {
+    if (this.#state === 'connecting') return;
+    throw new LessorError('WINDOW_REVOKED', 'the window was detached while it was connected');
+  }
+
+  #checkMemory(): void {
+    if (!this.#hasFaulted()) return;
+    this.checkTruncated();
+    throw new LessorError('WINDOW_SEALS', 'the holder truncated the window');
+  }
+
+  async #detach(): Promise<void> {
+    const { arena, memory, frames, plan, holder } = this.#parts;
+    this.#state = 'detached';
+    // The cut: whatever still runs under old addresses finds private zero pages.
+    arena.zero(memory.at, this.lengthBytes);
+    if (this.#isJoined) await frames.part(plan.frames);
+    frames.give(plan.frames, holder);
+  }
+
+  async #dispose(): Promise<void> {
+    await this.detach();
+    const { arena, memory, release } = this.#parts;
+    arena.clear(memory.at, this.lengthBytes, memory.slot);
+    memory.clientFd.close();
+    memory.ownFd.close();
+    release(this);
+  }
+
+  #createRegisters(): Registers {
+    const { view, memory, spec } = this.#parts;
+    return createRegisters(this.lengthBytes, {
+      read: (offsetBytes, width) => {
+        if (this.#state !== 'connected') return allOnes(width);
+        const value = view.read(memory.at + offsetBytes, width);
+        this.checkTruncated();
+        return value;
+      },
+      write: (offsetBytes, width, value) => {
+        if (spec.access === 'read') {
+          throw new LessorError('WINDOW_READ_ONLY', `a write at ${hex(offsetBytes)}`);
+        }
+        if (this.#state !== 'connected') return undefined;
+        view.write(memory.at + offsetBytes, width, value);
+        this.checkTruncated();
+        return undefined;
+      },
+    });
+  }
+}
