@@ -1,25 +1,13 @@
 // What the server does for each command: checks the payload, asks the endpoint, builds the reply.
 // Nothing here knows of connections, order or framing.
-import { assert, LessorError, OsError, ProtocolError } from '../base/errors.js';
+import { assert, LessorError, OsError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { closeAll, type Fd } from '../os/fd.js';
-import { encodeSparseCap, type SparseArea, sparseCapBytes } from '../uapi/region-caps.js';
+import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from '../uapi/vfio.js';
 import {
-  VFIO_DEVICE_FLAGS_PCI,
-  VFIO_DEVICE_FLAGS_RESET,
-  VFIO_REGION_INFO_FLAG_CAPS,
-  VFIO_REGION_INFO_FLAG_MMAP,
-  VFIO_REGION_INFO_FLAG_READ,
-  VFIO_REGION_INFO_FLAG_WRITE,
-} from '../uapi/vfio.js';
-import {
-  deviceInfo,
   dmaMap,
   dmaUnmap,
-  irqInfo,
   regionAccess,
-  regionInfo,
-  regionIoFds,
   VFIO_USER_DEVICE_GET_INFO,
   VFIO_USER_DEVICE_GET_IRQ_INFO,
   VFIO_USER_DEVICE_GET_REGION_INFO,
@@ -37,24 +25,18 @@ import {
   VFIO_USER_REGION_WRITE,
   VFIO_USER_VERSION,
 } from '../uapi/vfio-user.js';
-import type { EndpointRegion, VfioUserEndpoint } from './endpoint.js';
+import {
+  type CommandContext,
+  checkArgsz,
+  getInfo,
+  getIrqInfo,
+  getRegionInfo,
+  getRegionIoFds,
+  refuse,
+} from './describe.js';
 import type { Message } from './framing.js';
+import { emptyReply, type Reply } from './reply.js';
 import { decodeIrqChange } from './set-irqs.js';
-import type { Capabilities } from './version.js';
-
-/** The payload of a reply in two parts, and descriptors that go with it. */
-export interface Reply {
-  readonly head?: Uint8Array;
-  readonly tail?: Uint8Array;
-  readonly fds?: readonly Fd[];
-}
-
-/** What a command may use. */
-export interface CommandContext {
-  readonly endpoint: VfioUserEndpoint;
-  /** What the client said of itself. */
-  readonly peer: Capabilities;
-}
 
 /** The descriptors of a message until somebody takes them. */
 export class MessageFds {
@@ -83,101 +65,18 @@ export class MessageFds {
 type Result = Reply | Promise<Reply>;
 type Command = (context: CommandContext, message: Message, fds: MessageFds) => Result;
 
-const empty: Reply = {};
 const addressEnd = 1n << 64n;
-const ioFdsBytesMax = 1_048_576;
 const unmapBytesMax = 1_048_576;
-
-function refuse(field: string, offsetBytes: number, detail: string): never {
-  throw new ProtocolError(field, offsetBytes, detail);
-}
-
-function checkArgsz(name: string, argsz: number, bytes: number): void {
-  if (argsz < bytes) refuse(`${name}.argsz`, 0, `${argsz} instead of at least ${bytes}`);
-}
 
 function after(done: void | Promise<void>, reply: Reply): Result {
   return done instanceof Promise ? done.then(() => reply) : reply;
-}
-
-function getInfo({ endpoint }: CommandContext, { payload }: Message): Reply {
-  const { argsz } = deviceInfo.decode(payload);
-  checkArgsz(deviceInfo.name, argsz, deviceInfo.sizeBytes);
-  const reset = endpoint.reset === undefined ? 0 : VFIO_DEVICE_FLAGS_RESET;
-  return {
-    head: deviceInfo.encode({
-      argsz: deviceInfo.sizeBytes,
-      flags: VFIO_DEVICE_FLAGS_PCI | reset,
-      numRegions: endpoint.regions.length,
-      numIrqs: endpoint.irqs.length,
-    }),
-  };
-}
-
-function regionInfoReply(
-  index: number,
-  region: EndpointRegion,
-  areas: readonly SparseArea[],
-  withCaps: boolean,
-): Uint8Array {
-  const fixed = regionInfo.sizeBytes;
-  const full = fixed + (areas.length === 0 ? 0 : sparseCapBytes(areas.length));
-  const head = new Uint8Array(withCaps ? full : fixed);
-  const mmap = areas.length === 0 ? 0 : VFIO_REGION_INFO_FLAG_MMAP;
-  const value = {
-    argsz: full,
-    flags: region.flags | mmap | (withCaps ? VFIO_REGION_INFO_FLAG_CAPS : 0),
-    index,
-    capOffset: withCaps ? fixed : 0,
-    size: region.lengthBytes,
-    offset: region.fdOffsetBytes ?? 0,
-  };
-  regionInfo.encodeAt(value, head, 0);
-  if (withCaps) encodeSparseCap(areas, head, fixed);
-  return head;
-}
-
-function getRegionInfo({ endpoint, peer }: CommandContext, { payload }: Message): Reply {
-  const { argsz, index } = regionInfo.decode(payload);
-  checkArgsz(regionInfo.name, argsz, regionInfo.sizeBytes);
-  const region = endpoint.regions[index];
-  if (region === undefined) refuse(`${regionInfo.name}.index`, 8, `${index}`);
-  const areas = peer.maxMsgFds > 0 ? (region.areas ?? []) : [];
-  if (areas.length === 0) return { head: regionInfoReply(index, region, [], false) };
-  const full = regionInfo.sizeBytes + sparseCapBytes(areas.length);
-  if (argsz < full) return { head: regionInfoReply(index, region, areas, false) };
-  const fd = endpoint.regionFd(index);
-  if (fd === undefined) return { head: regionInfoReply(index, region, [], false) };
-  return { head: regionInfoReply(index, region, areas, true), fds: [fd] };
-}
-
-/** No doorbell descriptors are on offer: always the empty list. */
-function getRegionIoFds({ endpoint }: CommandContext, { payload }: Message): Reply {
-  const { argsz, flags, index, count } = regionIoFds.decode(payload);
-  const { name, sizeBytes, offsets } = regionIoFds;
-  checkArgsz(name, argsz, sizeBytes);
-  if (argsz > ioFdsBytesMax) refuse(`${name}.argsz`, 0, `${argsz}`);
-  if (flags !== 0) refuse(`${name}.flags`, offsets.flags ?? 0, `${flags}`);
-  if (count !== 0) refuse(`${name}.count`, offsets.count ?? 0, `${count}`);
-  const region = endpoint.regions[index];
-  if (region === undefined || region.flags === 0) refuse(`${name}.index`, 8, `${index}`);
-  return { head: regionIoFds.encode({ argsz: sizeBytes, flags: 0, index, count: 0 }) };
-}
-
-function getIrqInfo({ endpoint }: CommandContext, { payload }: Message): Reply {
-  const { argsz, index } = irqInfo.decode(payload);
-  checkArgsz(irqInfo.name, argsz, irqInfo.sizeBytes);
-  const irq = endpoint.irqs[index];
-  if (irq === undefined) refuse(`${irqInfo.name}.index`, 8, `${index}`);
-  const { flags, count } = irq;
-  return { head: irqInfo.encode({ argsz: irqInfo.sizeBytes, flags, index, count }) };
 }
 
 function setIrqs({ endpoint }: CommandContext, message: Message, fds: MessageFds): Result {
   const { payload, refusedCount } = message;
   const change = decodeIrqChange(payload, fds.list, refusedCount, endpoint.irqs);
   if (change.action === 'bind') fds.take();
-  return after(endpoint.setIrqs(change), empty);
+  return after(endpoint.setIrqs(change), emptyReply);
 }
 
 function mapDma({ endpoint }: CommandContext, message: Message, fds: MessageFds): Result {
@@ -197,7 +96,7 @@ function mapDma({ endpoint }: CommandContext, message: Message, fds: MessageFds)
     readable: (flags & VFIO_USER_F_DMA_REGION_READ) !== 0,
     writable: (flags & VFIO_USER_F_DMA_REGION_WRITE) !== 0,
   };
-  return after(endpoint.dmaMap(fd === undefined ? request : { ...request, fd }), empty);
+  return after(endpoint.dmaMap(fd === undefined ? request : { ...request, fd }), emptyReply);
 }
 
 function unmapDma({ endpoint }: CommandContext, { payload }: Message): Result {
@@ -240,7 +139,7 @@ function checkAccess(context: CommandContext, payload: Uint8Array, flag: number)
 
 function readRegion(context: CommandContext, { payload }: Message): Result {
   const { offset, region, count } = checkAccess(context, payload, VFIO_REGION_INFO_FLAG_READ);
-  if (count === 0) return empty;
+  if (count === 0) return emptyReply;
   const reply = (tail: Uint8Array): Reply => {
     assert(tail.length === count, `${tail.length} bytes were read instead of ${count}`);
     return { head: payload, tail };
@@ -251,7 +150,7 @@ function readRegion(context: CommandContext, { payload }: Message): Result {
 
 function writeRegion(context: CommandContext, { header, payload }: Message): Result {
   const { offset, region, count } = checkAccess(context, payload, VFIO_REGION_INFO_FLAG_WRITE);
-  if (count === 0) return empty;
+  if (count === 0) return emptyReply;
   const noReply = (header.flags & VFIO_USER_F_NO_REPLY) !== 0;
   const data = payload.subarray(regionAccess.sizeBytes);
   const head = payload.subarray(0, regionAccess.sizeBytes);
@@ -261,7 +160,7 @@ function writeRegion(context: CommandContext, { header, payload }: Message): Res
 function resetDevice({ endpoint }: CommandContext, { payload }: Message): Result {
   if (payload.length !== 0) refuse('vfio_user_device_reset', 0, `${payload.length} bytes`);
   if (endpoint.reset === undefined) throw new LessorError('UNSUPPORTED', 'no reset');
-  return after(endpoint.reset(), empty);
+  return after(endpoint.reset(), emptyReply);
 }
 
 function versionAgain(): never {

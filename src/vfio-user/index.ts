@@ -4,9 +4,8 @@ export type { SparseArea } from '../uapi/region-caps.js';
 export {
   connectVfioUser,
   type VfioUserClient,
-  type VfioUserClientOptions,
   type VfioUserDeviceInfo,
-  type VfioUserRegionInfo,
+  type VfioUserIrqInfo,
 } from './client.js';
 export type {
   DmaMapRequest,
@@ -16,5 +15,7 @@ export type {
   IrqChange,
   VfioUserEndpoint,
 } from './endpoint.js';
+export type { VfioUserRegionInfo } from './region-info.js';
+export type { VfioUserClientOptions } from './requester.js';
 export { serveVfioUser, type VfioUserConnection, type VfioUserServerOptions } from './server.js';
 export type { Capabilities } from './version.js';

@@ -31,7 +31,8 @@ interface Pending {
   readonly command: number;
   readonly expected: Expectation;
   readonly dueMs: number;
-  readonly resolve: (reply: Message) => void;
+  /** Reads the reply and settles the request; throws what ends the connection. */
+  readonly finish: (reply: Message) => void;
   readonly reject: (error: Error) => void;
   /** Its deadline passed: the reply, when it comes, is dropped. */
   abandoned: boolean;
@@ -75,19 +76,22 @@ export class Link implements StreamHandler {
   }
 
   /**
-   * Sends a command and resolves with its reply, whose descriptors the caller owns.
+   * Sends a command and resolves with what `read` makes of its reply.
    *
    * @param bytes - A frame; its message id is filled in here.
    * @param fds - Ownership passes in every outcome.
+   * @param read - Owns the reply's descriptors once it returns. An error that it throws rejects
+   *   the request and ends the connection, for the peer sent nonsense.
    * @throws OsError with the peer's errno, or that of the broken connection; LessorError
-   *   `DEADLINE_EXCEEDED`, `QUEUE_FULL`.
+   *   `DEADLINE_EXCEEDED`, `QUEUE_FULL`; what `read` throws.
    */
-  request(
+  request<T>(
     bytes: Uint8Array,
     command: number,
     fds: readonly Fd[] | undefined,
     expected: Expectation,
-  ): Promise<Message> {
+    read: (reply: Message) => T,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       if (!this.#open || this.#pending.size === idCount) {
         if (fds !== undefined) closeAll(fds);
@@ -101,7 +105,8 @@ export class Link implements StreamHandler {
       bytes[0] = id & 0xff;
       bytes[1] = id >> 8;
       const dueMs = this.#clock.nowMs() + expected.deadlineMs;
-      this.#pending.set(id, { command, expected, dueMs, resolve, reject, abandoned: false });
+      const finish = (reply: Message): void => resolve(read(reply));
+      this.#pending.set(id, { command, expected, dueMs, finish, reject, abandoned: false });
       this.#watch(dueMs);
       this.#socket.send(bytes, fds);
     });
@@ -187,23 +192,23 @@ export class Link implements StreamHandler {
       return;
     }
     const { messageId, flags, errno } = message.header;
-    const entry = this.#pending.get(messageId);
     // The entry was there when the header came; only `close` removes entries in between.
-    if (entry === undefined) {
-      closeAll(message.fds);
-      return;
-    }
+    const entry = this.#pending.get(messageId);
     this.#pending.delete(messageId);
-    if (entry.abandoned) {
+    const isError = (flags & VFIO_USER_F_ERROR) !== 0;
+    if (entry === undefined || entry.abandoned || isError) closeAll(message.fds);
+    if (entry === undefined || entry.abandoned) return;
+    if (isError) {
+      entry.reject(new OsError(errnoName(errno), 'vfio-user', `command ${entry.command}`));
+      return;
+    }
+    try {
+      entry.finish(message);
+    } catch (error) {
       closeAll(message.fds);
-      return;
+      entry.reject(error as Error);
+      throw error;
     }
-    if ((flags & VFIO_USER_F_ERROR) === 0) {
-      entry.resolve(message);
-      return;
-    }
-    closeAll(message.fds);
-    entry.reject(new OsError(errnoName(errno), 'vfio-user', `command ${entry.command}`));
   }
 
   /** One timer serves all requests: armed for the first, moved on when it fires. */

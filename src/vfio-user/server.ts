@@ -10,15 +10,15 @@ import {
   VFIO_USER_DEVICE_SET_IRQS,
   VFIO_USER_DMA_MAP,
   VFIO_USER_F_NO_REPLY,
-  VFIO_USER_F_TYPE_REPLY,
   VFIO_USER_MIG_DATA_WRITE,
   VFIO_USER_VERSION,
   versionHeader,
 } from '../uapi/vfio-user.js';
-import { execute, type Reply } from './commands.js';
+import { execute } from './commands.js';
 import type { VfioUserEndpoint } from './endpoint.js';
-import { errorFrame, frame, type Header, headerBytes, type Message } from './framing.js';
+import { errorFrame, type Header, headerBytes, type Message } from './framing.js';
 import { Link } from './link.js';
+import { type Reply, replyFrame } from './reply.js';
 import {
   answerVersion,
   type Capabilities,
@@ -60,15 +60,6 @@ const largestVersionBytes = headerBytes + versionHeader.sizeBytes + limits.vfioU
 function mayCarryFds(command: number): boolean {
   if (command === VFIO_USER_DMA_MAP || command === VFIO_USER_DEVICE_SET_IRQS) return true;
   return command < VFIO_USER_VERSION || command > VFIO_USER_MIG_DATA_WRITE;
-}
-
-function replyFrame(request: Header, reply: Reply): Uint8Array {
-  const headLength = reply.head?.length ?? 0;
-  const payloadBytes = headLength + (reply.tail?.length ?? 0);
-  const bytes = frame(request.messageId, request.command, VFIO_USER_F_TYPE_REPLY, payloadBytes);
-  if (reply.head !== undefined) bytes.set(reply.head, headerBytes);
-  if (reply.tail !== undefined) bytes.set(reply.tail, headerBytes + headLength);
-  return bytes;
 }
 
 class Connection implements VfioUserConnection {

@@ -1,5 +1,6 @@
 // DEVICE_SET_IRQS: between its flags, ranges and descriptors and the changes they mean.
 import { LessorError, ProtocolError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
 import type { Fd } from '../os/fd.js';
 import type { Decoded } from '../uapi/struct.js';
 import {
@@ -115,12 +116,20 @@ function encodeSet(flags: number, index: number, start: number, count: number): 
   return irqSet.encode({ argsz: irqSet.sizeBytes, flags, index, start, count });
 }
 
+/** A range that the caller of the client chose. */
+function checkOwnRange(start: number, count: number): void {
+  const isExact = Number.isInteger(start) && Number.isInteger(count);
+  if (isExact && start >= 0 && count >= 1 && start + count <= limits.vectorsPerLeaseMax) return;
+  throw new LessorError('INVALID_ARGUMENT', `vectors ${start}..${start + count - 1}`);
+}
+
 function encodeVectors(change: Extract<IrqChange, { vectors: unknown }>): Uint8Array {
   const { index, vectors, action } = change;
   const actionFlag = actionFlags[action];
   const start = Math.min(...vectors);
   const count = Math.max(...vectors) - start + 1;
-  if (count === vectors.length) {
+  checkOwnRange(start, count);
+  if (count === new Set(vectors).size) {
     return encodeSet(VFIO_IRQ_SET_DATA_NONE | actionFlag, index, start, count);
   }
   const payload = new Uint8Array(irqSet.sizeBytes + count);
@@ -135,7 +144,8 @@ function encodeVectors(change: Extract<IrqChange, { vectors: unknown }>): Uint8A
  * The messages that make a change, in order; binding takes several where the peer cannot receive
  * all descriptors at once.
  *
- * @param fdsMax - Descriptors that the peer receives with one message, at least 1 for a `bind`.
+ * @param fdsMax - Descriptors that the peer receives with one message, at least 1.
+ * @throws LessorError `INVALID_ARGUMENT` for vectors outside 0..2047 or none at all.
  */
 export function encodeIrqChange(change: IrqChange, fdsMax: number): EncodedIrqChange[] {
   const eventfds = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
@@ -144,8 +154,10 @@ export function encodeIrqChange(change: IrqChange, fdsMax: number): EncodedIrqCh
     case 'disable':
       return [{ payload: encodeSet(none, change.index, 0, 0) }];
     case 'unbind':
+      checkOwnRange(change.start, change.count);
       return [{ payload: encodeSet(eventfds, change.index, change.start, change.count) }];
     case 'bind': {
+      checkOwnRange(change.start, change.fds.length);
       const messages: EncodedIrqChange[] = [];
       for (let done = 0; done < change.fds.length; done += fdsMax) {
         const fds = change.fds.slice(done, done + fdsMax);

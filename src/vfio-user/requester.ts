@@ -1,0 +1,143 @@
+// The client's end of a connection: negotiation, requests and their replies, the end. What the
+// server answers is judged like any input from outside; nonsense closes the connection.
+import type { Clock } from '../base/clock.js';
+import { LessorError, OsError, ProtocolError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import { Listeners } from '../base/listeners.js';
+import { closeAll, type Fd } from '../os/fd.js';
+import type { StreamSocket } from '../os/socket-types.js';
+import {
+  VFIO_USER_DEVICE_GET_REGION_INFO,
+  VFIO_USER_F_NO_REPLY,
+  VFIO_USER_F_TYPE_COMMAND,
+  VFIO_USER_MINOR,
+  VFIO_USER_VERSION,
+  versionHeader,
+} from '../uapi/vfio-user.js';
+import { errorFrame, frame, headerBytes, type Message } from './framing.js';
+import { Link } from './link.js';
+import { type Capabilities, decodeVersion, encodeVersion, ownCapabilities } from './version.js';
+
+export interface VfioUserClientOptions {
+  readonly clock: Clock;
+  /** Time for one reply. Default 5 s. */
+  readonly deadlineMs?: number;
+  readonly capabilities?: Partial<Capabilities>;
+}
+
+const deadlineMsDefault = 5000;
+
+/** What a request sends besides its payload, and what comes back at most. */
+export interface CallTerms {
+  /** Bytes of payload in the reply. Default 0. */
+  readonly replyBytesMax?: number;
+  readonly fds?: readonly Fd[];
+  readonly deadlineMs?: number;
+}
+
+export class Requester {
+  readonly deadlineMs: number;
+  readonly #link: Link;
+  readonly #own: Capabilities;
+  readonly #closed = new Listeners<Error | undefined>();
+  #peer: Capabilities = ownCapabilities;
+
+  constructor(socket: StreamSocket, options: VfioUserClientOptions) {
+    this.deadlineMs = options.deadlineMs ?? deadlineMsDefault;
+    this.#own = { ...ownCapabilities, ...options.capabilities };
+    const handler = {
+      commandHeader() {},
+      command: (message: Message) => this.#refuseCommand(message),
+      ended: (error: Error | undefined) => this.#closed.emit(error),
+    };
+    this.#link = new Link(socket, handler, options.clock);
+    this.#link.start(undefined);
+  }
+
+  get isOpen(): boolean {
+    return this.#link.isOpen;
+  }
+
+  get peer(): Capabilities {
+    return this.#peer;
+  }
+
+  /** Data bytes that both sides take in one message. */
+  get dataBytesMax(): number {
+    return Math.min(
+      limits.vfioUserDataBytesMax,
+      this.#own.maxDataXferBytes,
+      this.#peer.maxDataXferBytes,
+    );
+  }
+
+  /** Descriptors that the server takes with one message. */
+  get fdsMax(): number {
+    return Math.min(limits.vfioUserFdsMax, this.#peer.maxMsgFds);
+  }
+
+  onClosed(listener: (error: Error | undefined) => void): Disposable {
+    return this.#closed.add(listener);
+  }
+
+  close(): void {
+    this.#link.close(new OsError('ECANCELED', 'vfio-user', 'closed here'));
+  }
+
+  async negotiate(): Promise<void> {
+    const replyBytesMax = versionHeader.sizeBytes + limits.vfioUserVersionBytesMax;
+    const ask = encodeVersion(VFIO_USER_MINOR, this.#own);
+    await this.call(VFIO_USER_VERSION, ask, { replyBytesMax }, ({ payload }) => {
+      const { minor, capabilities } = decodeVersion(payload);
+      if (minor > VFIO_USER_MINOR) {
+        throw new ProtocolError('vfio_user_version.minor', 2, `${minor} was not proposed`);
+      }
+      this.#peer = capabilities;
+    });
+  }
+
+  /** Sends a payload. `read` owns the reply's descriptors; an error of it closes the connection. */
+  call<T>(
+    command: number,
+    payload: Uint8Array,
+    terms: CallTerms,
+    read: (reply: Message) => T,
+  ): Promise<T> {
+    const bytes = frame(0, command, VFIO_USER_F_TYPE_COMMAND, payload.length);
+    bytes.set(payload, headerBytes);
+    return this.send(command, bytes, terms, read);
+  }
+
+  /** As `call`, with a frame that is already built. */
+  send<T>(
+    command: number,
+    bytes: Uint8Array,
+    terms: CallTerms,
+    read: (reply: Message) => T,
+  ): Promise<T> {
+    const { fds } = terms;
+    if (fds !== undefined && fds.length > this.fdsMax) {
+      closeAll(fds);
+      const detail = `the server takes ${this.fdsMax} descriptors with a message`;
+      return Promise.reject(new LessorError('UNSUPPORTED', detail));
+    }
+    const expected = {
+      payloadBytesMax: terms.replyBytesMax ?? 0,
+      fdsMax: command === VFIO_USER_DEVICE_GET_REGION_INFO ? 1 : 0,
+      deadlineMs: terms.deadlineMs ?? this.deadlineMs,
+    };
+    return this.#link.request(bytes, command, fds, expected, read);
+  }
+
+  /** Sends a frame whose flags say that no reply comes. */
+  post(bytes: Uint8Array): void {
+    this.#link.send(bytes);
+  }
+
+  /** Memory is not served by message: the server hears that there is no such command. */
+  #refuseCommand({ header, fds }: Message): void {
+    closeAll(fds);
+    if ((header.flags & VFIO_USER_F_NO_REPLY) !== 0) return;
+    this.#link.send(errorFrame(header, 'ENOSYS'));
+  }
+}
