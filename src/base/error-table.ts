@@ -27,6 +27,7 @@ export const errorTable = {
   REVOCATION_UNAVAILABLE: row('EOPNOTSUPP', 4, false, 'ask for a weaker revocation'),
   QUOTA_EXCEEDED: row('ENOSPC', 5, true, 'release a lease or unmap memory first'),
   DEADLINE_EXCEEDED: row('ETIMEDOUT', 1, true, 'the peer or device did not answer in time'),
+  SYSTEM_FAILED: row('EIO', 1, false, 'the system refused; see errno and the log of the broker'),
   // Leases.
   LEASE_NOT_FOUND: row('ENOENT', 2, false, '"lessor leases" lists the live ones'),
   LEASE_STALE: row('ESTALE', 6, false, 'the function was reset since; request a new lease'),

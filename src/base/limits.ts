@@ -4,6 +4,10 @@
 export const limits = {
   /** Bytes of one Varlink message, terminator included. */
   varlinkMessageBytesMax: 65_536,
+  /** Bytes of one Varlink reply as a client takes it, terminator included. */
+  varlinkReplyBytesMax: 4 * 1024 * 1024,
+  /** Nesting of arrays and objects in one Varlink message. */
+  varlinkDepthMax: 16,
   /** Descriptors with one Varlink message. */
   varlinkFdsMax: 4,
   /** Varlink requests of one connection that wait for an answer. */

@@ -1,7 +1,25 @@
 // The published description of the control and admin services, and its types. The service
 // validates every request against the description; the types below say the same to TypeScript,
 // and a test holds the two together.
-import type { ErrorCode } from '../base/errors.js';
+import { type ErrorCode, errorTable } from '../base/errors.js';
+
+/** One declaration for each of our errors: any method may answer with any of them. */
+function errorDeclarations(): string {
+  const names = (Object.keys(errorTable) as ErrorCode[]).map(errorNameOf);
+  const declarations = names.map(
+    (name) => `error ${name} (code: string, errno: string, hint: string, detail: string)`,
+  );
+  return declarations.join('\n');
+}
+
+/** Varlink names are PascalCase. */
+function errorNameOf(code: ErrorCode): string {
+  const words = code.toLowerCase().split('_');
+  return words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('');
+}
+
+export const controlName = 'io.lessor.Control';
+export const adminName = 'io.lessor.Admin';
 
 export const controlDescription = `# Leases of slices of one PCI function.
 interface io.lessor.Control
@@ -93,7 +111,9 @@ method List() -> (leases: []Lease)
 # With "more": every event from now on.
 method Monitor() -> (event: Event)
 
-error Refused (code: string, errno: string, hint: string, detail: string)
+# Every error carries the same four: code, the errno for a system call that wants one, what to do,
+# and what happened here.
+${errorDeclarations()}
 `;
 
 export const adminDescription = `# For the operator of a broker.
@@ -126,17 +146,12 @@ method Inspect() -> (
 # Makes a slice misbehave. Only with --fault-injection.
 method Inject(slice: string, fault: string, value: int) -> ()
 
-error Refused (code: string, errno: string, hint: string, detail: string)
+${errorDeclarations()}
 `;
 
 /** Varlink names of our errors: PascalCase of the code, in the interface's namespace. */
 export function varlinkErrorName(interfaceName: string, code: ErrorCode): string {
-  const pascal = code
-    .toLowerCase()
-    .split('_')
-    .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
-    .join('');
-  return `${interfaceName}.${pascal}`;
+  return `${interfaceName}.${errorNameOf(code)}`;
 }
 
 export interface WindowRecord {
