@@ -1,0 +1,140 @@
+// What a client's memory must be before anything of it is mapped. Every check is on a private copy
+// of the request, in an order in which nothing can hang on a hostile descriptor.
+import { isOsError, LessorError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import { hex, type Iova } from '../base/units.js';
+import type { Fd } from '../os/fd.js';
+import {
+  F_SEAL_FUTURE_WRITE,
+  F_SEAL_SHRINK,
+  F_SEAL_WRITE,
+  type MemoryIdentity,
+  type MemoryOs,
+} from '../os/memory-types.js';
+import type { Access } from './types.js';
+
+/** A map as it was asked for; numbers up to u64, nothing checked. */
+export interface MapRequest {
+  /** Absent: reached by message. Not owned. */
+  readonly fd: Fd | undefined;
+  readonly offsetBytes: number | bigint;
+  readonly iova: number | bigint;
+  readonly lengthBytes: number | bigint;
+  readonly access: Access;
+}
+
+export interface MapRules {
+  /** The lease's IOVA window: first byte, and one past the last. At most 2^48. */
+  readonly window: { readonly start: number; readonly end: number };
+  readonly pageBytes: number;
+  /** For VM monitors that seal nothing. */
+  readonly allowUnsealedMemory: boolean;
+}
+
+/** A checked copy of a request. */
+export interface CheckedMap {
+  readonly fd: Fd | undefined;
+  readonly offsetBytes: number;
+  readonly iova: Iova;
+  readonly lengthBytes: number;
+  readonly access: Access;
+}
+
+/**
+ * Copies and checks a request to map client memory. Overlap and quota are the address space's.
+ *
+ * @throws LessorError, of the first that applies: `MEMORY_NOT_SHMEM`, `MEMORY_UNSEALED`,
+ *   `MEMORY_READ_ONLY`, `MEMORY_WRITE_SEALED`, `MEMORY_TOO_SMALL`, `IOVA_OUTSIDE_WINDOW`,
+ *   `IOVA_UNALIGNED`, `QUOTA_EXCEEDED` over `limits.mapBytesMax`; before all, `INVALID_ARGUMENT`
+ *   for what is no u64, and for a length of 0.
+ */
+export function checkMap(
+  memory: Pick<MemoryOs, 'seals' | 'identity'>,
+  request: MapRequest,
+  rules: MapRules,
+): CheckedMap {
+  const { fd, access } = request;
+  const offsetBytes = toU64(request.offsetBytes, 'offset');
+  const iova = toU64(request.iova, 'iova');
+  const lengthBytes = toU64(request.lengthBytes, 'length');
+  if (lengthBytes === 0n) throw new LessorError('INVALID_ARGUMENT', 'length 0');
+  if (fd !== undefined) checkMemory(memory, fd, offsetBytes, lengthBytes, access, rules);
+  checkIova(iova, lengthBytes, rules);
+  const mask = BigInt(rules.pageBytes - 1);
+  const offset = fd === undefined ? 0n : offsetBytes;
+  if (((iova | lengthBytes | offset) & mask) !== 0n) {
+    const detail = `iova ${hex(iova)}, length ${hex(lengthBytes)} or offset ${hex(offset)}`;
+    throw new LessorError('IOVA_UNALIGNED', `${detail} is no multiple of ${rules.pageBytes}`);
+  }
+  if (lengthBytes > BigInt(limits.mapBytesMax)) {
+    throw new LessorError('QUOTA_EXCEEDED', `a map of ${lengthBytes} bytes`);
+  }
+  return {
+    fd,
+    offsetBytes: Number(offset),
+    iova: Number(iova) as Iova,
+    lengthBytes: Number(lengthBytes),
+    access,
+  };
+}
+
+function checkMemory(
+  memory: Pick<MemoryOs, 'seals' | 'identity'>,
+  fd: Fd,
+  offsetBytes: bigint,
+  lengthBytes: bigint,
+  access: Access,
+  rules: MapRules,
+): void {
+  // First: it cannot hang, and fstat on a foreign file system can.
+  const seals = sealsOf(memory, fd);
+  if ((seals & F_SEAL_SHRINK) === 0 && !rules.allowUnsealedMemory) {
+    throw new LessorError('MEMORY_UNSEALED', 'the memory can be truncated');
+  }
+  const identity = memory.identity(fd);
+  const isWritten = access !== 'read';
+  if (!admits(identity.access, isWritten)) {
+    const detail = `the descriptor is open for "${identity.access}", the device wants "${access}"`;
+    throw new LessorError('MEMORY_READ_ONLY', detail);
+  }
+  if (isWritten && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0) {
+    throw new LessorError('MEMORY_WRITE_SEALED', 'the memory is sealed against writing');
+  }
+  const end = offsetBytes + lengthBytes;
+  if (end > BigInt(identity.lengthBytes)) {
+    const detail = `the range ends at byte ${end} of ${identity.lengthBytes}`;
+    throw new LessorError('MEMORY_TOO_SMALL', detail);
+  }
+}
+
+function sealsOf(memory: Pick<MemoryOs, 'seals'>, fd: Fd): number {
+  try {
+    return memory.seals(fd);
+  } catch (error) {
+    if (!isOsError(error)) throw error;
+    throw new LessorError('MEMORY_NOT_SHMEM', 'the descriptor is no memfd', { cause: error });
+  }
+}
+
+/** A mapping of any kind needs reading; a writable one both. */
+function admits(mode: MemoryIdentity['access'], isWritten: boolean): boolean {
+  return mode === 'read-write' || (mode === 'read' && !isWritten);
+}
+
+function checkIova(iova: bigint, lengthBytes: bigint, rules: MapRules): void {
+  const { start, end } = rules.window;
+  // Exact integers: nothing wraps.
+  if (iova >= BigInt(start) && iova + lengthBytes <= BigInt(end)) return;
+  const range = `${hex(iova)} + ${hex(lengthBytes)}`;
+  const detail = `${range} is not inside [${hex(start)}, ${hex(end)})`;
+  throw new LessorError('IOVA_OUTSIDE_WINDOW', detail);
+}
+
+function toU64(value: number | bigint, what: string): bigint {
+  const isWhole = typeof value === 'bigint' || Number.isSafeInteger(value);
+  const exact = isWhole ? BigInt(value) : -1n;
+  if (exact < 0n || exact > 0xffff_ffff_ffff_ffffn) {
+    throw new LessorError('INVALID_ARGUMENT', `${what} ${value} is no u64`);
+  }
+  return exact;
+}

@@ -1,0 +1,120 @@
+// One IOAS: areas, reservations, allowed ranges and alignment, in exact u64; and its domains.
+import type { Fd } from '../../os/fd.js';
+import { type IovaRange, u64Max } from '../iommufd.js';
+import type { DmaAccount } from '../types.js';
+import { pageBytes } from './entry.js';
+import type { Extent } from './extents.js';
+import type { Hwpt } from './hwpt.js';
+import { type Interval, IntervalIndex } from './interval-index.js';
+import { fail } from './objects.js';
+
+/** A mapped interval and where its memory comes from. */
+export interface Area extends Interval {
+  readonly ioas: Ioas;
+  readonly start: bigint;
+  readonly last: bigint;
+  /** READABLE and WRITEABLE. */
+  readonly protection: number;
+  /** Byte offset in the file. */
+  readonly fileStart: bigint;
+  readonly account: DmaAccount | undefined;
+  /** Memory that only messages reach: nothing to place. */
+  readonly isUnreachable: boolean;
+  /** Kept from the map to the first domain, which places the memory. Owned. */
+  file: Fd | undefined;
+  /** Placed memory, from the first domain to the end of the area. */
+  extents: readonly Extent[] | undefined;
+}
+
+interface Reservation extends IovaRange {
+  readonly owner: object;
+}
+
+export class Ioas {
+  readonly kind = 'ioas';
+  id = 0;
+  areas = new IntervalIndex<Area>();
+  readonly domains = new Set<Hwpt>();
+  allowed = new IntervalIndex<IovaRange>();
+  /** 1, or the page size once there is a domain. */
+  alignment = 1n;
+  #reserved: readonly Reservation[] = [];
+
+  /** Ranges without any reservation, ascending. */
+  freeRanges(): IovaRange[] {
+    return holesOf(this.#reserved, 0n, u64Max);
+  }
+
+  meetsReserved(start: bigint, last: bigint): boolean {
+    for (const range of this.#reserved) if (range.start <= last && range.last >= start) return true;
+    return false;
+  }
+
+  /** Reserved ranges and areas together, ascending. */
+  *used(): Generator<IovaRange> {
+    const reserved = [...this.#reserved].sort((a, b) => compare(a.start, b.start));
+    let next = 0;
+    for (const area of this.areas) {
+      while (next < reserved.length && reserved[next]!.start < area.start) yield reserved[next++]!;
+      yield area;
+    }
+    while (next < reserved.length) yield reserved[next++]!;
+  }
+
+  /** @throws OsError `EADDRINUSE` when an area or an allowed range is in the way. */
+  checkReservable(ranges: readonly IovaRange[], call: string): void {
+    for (const { start, last } of ranges) {
+      if (this.areas.firstMeeting(start, last) ?? this.allowed.firstMeeting(start, last)) {
+        throw fail('EADDRINUSE', call, 'a reserved range is in use');
+      }
+    }
+  }
+
+  /** All or nothing. @throws OsError `EADDRINUSE` */
+  reserve(ranges: readonly IovaRange[], owner: object, call: string): void {
+    this.checkReservable(ranges, call);
+    const more = ranges.map(({ start, last }) => ({ start, last, owner }));
+    this.#reserved = [...this.#reserved, ...more];
+  }
+
+  unreserve(owner: object): void {
+    this.#reserved = this.#reserved.filter((range) => range.owner !== owner);
+  }
+
+  /** @throws OsError `EADDRINUSE` when an area does not fit the page size. */
+  checkPageAlignment(call: string): void {
+    if (this.alignment !== 1n) return;
+    const mask = BigInt(pageBytes - 1);
+    for (const { start, last, fileStart } of this.areas) {
+      if (((start | (last + 1n) | fileStart) & mask) !== 0n) {
+        throw fail('EADDRINUSE', call, 'an area is not aligned to pages');
+      }
+    }
+  }
+}
+
+/** What is left of [first, last] outside of some ranges, ascending. */
+export function holesOf(ranges: readonly IovaRange[], first: bigint, last: bigint): IovaRange[] {
+  const sorted = [...ranges].sort((a, b) => compare(a.start, b.start));
+  const holes: IovaRange[] = [];
+  let at = first;
+  for (const range of sorted) {
+    if (range.start > at) holes.push({ start: at, last: minimum(range.start - 1n, last) });
+    if (range.last >= at) at = range.last + 1n;
+    if (at > last) return holes;
+  }
+  holes.push({ start: at, last });
+  return holes;
+}
+
+export function compare(one: bigint, other: bigint): number {
+  return one < other ? -1 : one > other ? 1 : 0;
+}
+
+export function minimum(one: bigint, other: bigint): bigint {
+  return one < other ? one : other;
+}
+
+export function maximum(one: bigint, other: bigint): bigint {
+  return one > other ? one : other;
+}

@@ -1,0 +1,91 @@
+// The IOMMU of one emulated function, put together: tables, PASIDs, extents, iommufd, spaces.
+import type { Clock } from '../../base/clock.js';
+import { assert } from '../../base/errors.js';
+import { limits } from '../../base/limits.js';
+import { iovaEnd, isAligned } from '../../base/units.js';
+import type { Arena } from '../../os/memory-types.js';
+import { type AddressSpaces, openAddressSpaces } from '../address-space.js';
+import type { IommuDevice, IovaRange } from '../iommufd.js';
+import { type ArenaLayout, ArenaPages } from './arena-pages.js';
+import { createControl, type IommuHandles } from './control.js';
+import { Extents, extentBytes, type MemoryFacts } from './extents.js';
+import { Invalidation } from './invalidation.js';
+import { NodePool } from './node-pool.js';
+import { PasidTable } from './pasid-table.js';
+import { SoftGroup } from './soft-device.js';
+import { SoftIommufd } from './soft-iommufd.js';
+
+export interface SoftIommuOptions {
+  readonly arena: Arena;
+  readonly layout: ArenaLayout;
+  readonly memory: MemoryFacts;
+  readonly clock: Clock;
+  /** Width of the function's PASIDs, 0 to 16. */
+  readonly pasidBits: number;
+  /** Addresses that the function can send; default all below 2^48. */
+  readonly aperture?: IovaRange;
+  readonly reserved?: readonly IovaRange[];
+  /** Of the page-table pool; costs nothing until touched. Default 2 GiB. */
+  readonly tableBytes?: number;
+  readonly placedBytesMax?: number;
+  /** How long a running worker may take to acknowledge. Default 1000. */
+  readonly acknowledgeMsMax?: number;
+  /** Maps of one address space. Default `limits.mapsPerLeaseMax`. */
+  readonly mapsMax?: number;
+}
+
+export interface SoftIommu {
+  /** For `new DeviceIommu(handles)` in the device worker. */
+  readonly handles: IommuHandles;
+  /** `wake`, `workerGone`, `invalidate` for whoever runs the worker. */
+  readonly invalidation: Invalidation;
+  /** Pages of the arena that are for windows. */
+  readonly windows: ArenaPages;
+  readonly iommufd: SoftIommufd;
+  readonly device: IommuDevice;
+  readonly spaces: AddressSpaces;
+  /** Charged bytes of placed client memory. */
+  readonly placedBytes: number;
+  /** Table pages in use, of all address spaces. */
+  readonly tablePages: number;
+}
+
+/** The IOMMU of a function, its device bound. */
+export function createSoftIommu(options: SoftIommuOptions): SoftIommu {
+  const { arena, layout, memory, clock } = options;
+  assert(isAligned(layout.windowBytes, extentBytes), 'windows take whole extents');
+  assert(layout.windowBytes <= arena.lengthBytes, 'windows fit the arena');
+  const pool = new NodePool(options.tableBytes ?? 2 ** 31);
+  const pasids = new PasidTable(options.pasidBits);
+  const control = createControl();
+  const invalidation = new Invalidation(control, clock, options.acknowledgeMsMax ?? 1000);
+  const extents = new Extents({
+    arena,
+    memory,
+    startBytes: layout.windowBytes,
+    placedBytesMax: options.placedBytesMax ?? limits.placedBytesMax,
+  });
+  const iommufd = new SoftIommufd({ pool, extents, invalidation });
+  const device = iommufd.bind({
+    pasids,
+    aperture: options.aperture ?? { start: 0n, last: BigInt(iovaEnd) - 1n },
+    reserved: options.reserved ?? [],
+    group: new SoftGroup(),
+    device: undefined,
+  });
+  const maps = options.mapsMax === undefined ? {} : { mapsMax: options.mapsMax };
+  return {
+    handles: { tables: pool.shared, pasids: pasids.shared, control },
+    invalidation,
+    windows: new ArenaPages(0, layout.windowBytes),
+    iommufd,
+    device,
+    spaces: openAddressSpaces({ iommufd, device, ...maps }),
+    get placedBytes() {
+      return extents.placedBytes;
+    },
+    get tablePages() {
+      return pool.usedCount;
+    },
+  };
+}
