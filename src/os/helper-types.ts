@@ -36,6 +36,8 @@ export interface HelperPool extends AsyncDisposable {
    * eventfds (and listening AF_UNIX sockets, for `listen`); the rest is closed in the helper.
    */
   receive(socket: Fd, bytesMax: number, fdsMax: number, terms: HelperTerms): Promise<Received>;
+  /** Pids of the helper processes that run, stuck ones included. */
+  readonly pids: readonly number[];
   /** How many helpers are stuck, waiting for a client that blocks them. */
   readonly stuckCount: number;
 }

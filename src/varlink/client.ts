@@ -99,28 +99,53 @@ export class VarlinkClient implements Disposable {
     parameters: object = {},
     options: CallOptions = {},
   ): MoreReplies<Parameters> {
-    this.#assertFree(method, this.#outstanding[0]?.method, options);
+    const deadline = this.#deadline(method, options, (error) => this.#fail(error));
+    const { queue, outstanding } = this.#stream<Parameters>(method, deadline);
+    this.#streaming = method;
+    this.#send(method, parameters, options, true, outstanding);
+    return queue;
+  }
+
+  /**
+   * Takes up a call with `more` that another process began on this connection, and whose last
+   * reply has not come. The connection must be new here.
+   */
+  resumeMore<Parameters = JsonObject>(method: string): MoreReplies<Parameters> {
+    assert(this.#outstanding.length === 0, 'a resumed connection has no other calls');
+    const deadline = this.#deadline(method, {}, () => undefined);
+    const { queue, outstanding } = this.#stream<Parameters>(method, deadline);
+    if (this.#error !== undefined) outstanding.fail(this.#error);
+    this.#streaming = method;
+    this.#outstanding.push(outstanding);
+    return queue;
+  }
+
+  #stream<Parameters>(
+    method: string,
+    deadline: Disposable,
+  ): { queue: ReplyQueue<Parameters>; outstanding: Outstanding } {
     const queue = new ReplyQueue<Parameters>({
       stop: () => this[Symbol.dispose](),
       setPaused: (paused) => this.#setPaused(paused),
       aheadMax: repliesAheadMax,
     });
-    const deadline = this.#deadline(method, options, (error) => this.#fail(error));
-    this.#streaming = method;
-    this.#send(method, parameters, options, true, {
+    const finish = (): void => {
+      deadline[Symbol.dispose]();
+      this.#streaming = undefined;
+    };
+    const outstanding: Outstanding = {
       method,
       reply: (reply) => {
-        deadline[Symbol.dispose]();
-        if (!reply.continues) this.#streaming = undefined;
+        if (reply.continues) deadline[Symbol.dispose]();
+        else finish();
         queue.push(reply as Reply<Parameters>);
       },
       fail: (error) => {
-        deadline[Symbol.dispose]();
-        this.#streaming = undefined;
+        finish();
         queue.fail(error);
       },
-    });
-    return queue;
+    };
+    return { queue, outstanding };
   }
 
   /** Closes the connection; calls without an answer fail with `BROKER_GONE`. */

@@ -5,6 +5,7 @@ import type { MemoryOs } from '../../os/memory-types.js';
 
 export class DirectHelpers implements HelperPool {
   readonly stuckCount = 0;
+  readonly pids: readonly number[] = [];
   readonly #memory: MemoryOs;
   /** Set: the next operations do not answer before their deadline. */
   isStuck = false;
