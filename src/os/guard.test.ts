@@ -37,6 +37,8 @@ describe('a process whose memory is truncated', () => {
     ['is told when the table is full', 'tableFull'],
     ['keeps the guard when the worker that loaded it is gone', 'workerFirst'],
     ['survives faults while slots come and go', 'churn'],
+    ['reads zeros after zero, whatever a handler was doing', 'zeroRace'],
+    ['does not collect garbage because of mappings', 'accounting'],
   ])('%s', async (_name, scenario) => {
     expect(await endingOf(scenario)).toEqual({ status: 0, signal: null, output: '' });
   });

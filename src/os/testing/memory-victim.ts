@@ -1,14 +1,18 @@
 // Processes that live or die by the SIGBUS guard, one scenario each; the test looks at how they
 // end. Descriptor 4 and up are memory of the test.
+import { constants, type PerformanceEntry, PerformanceObserver } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
 import { assert, isOsError } from '../../base/errors.js';
 import { createMemoryOs } from '../memory.js';
 import type { MapSpec } from '../memory-types.js';
 import { loadNative } from '../native.js';
+import { proberWords } from './memory-prober.js';
 import { spinUntilOnes } from './memory-spinner.js';
 
 const page: MapSpec = { offsetBytes: 0, lengthBytes: 4096, writable: true };
 const window: MapSpec = { ...page, guard: 'ones' };
+
+type GcEntry = PerformanceEntry & { readonly detail: { readonly kind: number } };
 
 function setUp() {
   const native = loadNative();
@@ -128,10 +132,61 @@ const scenarios: Record<string, () => void | Promise<void>> = {
     const worker = new Worker(new URL('./memory-loader.js', import.meta.url));
     assert((await workerEnds(worker)) === 0, 'the worker loaded the addon');
     const { os } = setUp();
+    assert(os.openArena(1).lengthBytes === 2 ** 21, 'the arena of the worker is still there');
     const fd = os.create('lessor-test', 4096);
     const words = new Uint32Array(os.map(fd, window).buffer);
     os.truncate(fd, 0);
     assert(words[0] === 0xffff_ffff, 'reads ones');
+  },
+
+  /** V8 must not take mappings for memory that collecting garbage would bring back. */
+  async accounting() {
+    const { os } = setUp();
+    let majorCount = 0;
+    const observer = new PerformanceObserver((list) => {
+      for (const entry of list.getEntries() as GcEntry[]) {
+        if (entry.detail.kind === constants.NODE_PERFORMANCE_GC_MAJOR) majorCount++;
+      }
+    });
+    observer.observe({ entryTypes: ['gc'] });
+    const fd = os.create('lessor-test', 2 ** 24);
+    const large = { ...page, lengthBytes: 2 ** 24 };
+    const kept = Array.from({ length: 500 }, () => os.map(fd, large));
+    for (let round = 0; round < 500; round++) os.map(fd, large)[Symbol.dispose]();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert(kept.length === 500 && majorCount < 10, `${majorCount} collections`);
+  },
+
+  /** A handler at work when its range is zeroed must not put ones there afterwards. */
+  async zeroRace() {
+    const { os } = setUp();
+    const arena = os.createArena(2 ** 21);
+    arena.zero(proberWords.pageOffsetBytes, 4096);
+    const words = new Uint32Array(arena.buffer);
+    const script = new URL('./memory-prober.js', import.meta.url);
+    const worker = new Worker(script, { workerData: { id: arena.id } });
+    await new Promise((resolve) => worker.once('message', resolve));
+    const fd = os.create('lessor-test', 4096);
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    const proberTurns = (probing: 0 | 1): void => {
+      words[proberWords.probing] = probing;
+      const from = words[proberWords.turns]!;
+      // Sleeps, because the two threads may share a CPU.
+      while (words[proberWords.turns]! - from < 2) Atomics.wait(pause, 0, 0, 0.05);
+    };
+    for (let round = 0; round < 500; round++) {
+      os.truncate(fd, 4096);
+      const slot = arena.place(0, fd, window);
+      proberTurns(1);
+      os.truncate(fd, 0);
+      for (let delay = 0; delay < (round % 64) * 20; delay++) words[proberWords.delay] = delay;
+      arena.zero(0, 4096);
+      proberTurns(1);
+      assert(words[0] === 0, `round ${round} left ${words[0]}`);
+      proberTurns(0);
+      arena.clear(0, 4096, slot);
+    }
+    await worker.terminate();
   },
 
   /** Both threads load and store while the test, another process, truncates. */
