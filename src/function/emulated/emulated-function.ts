@@ -50,7 +50,11 @@ export class EmulatedFunction implements PciFunction {
       read: (region, offsetBytes, width) => this.#read(region, offsetBytes, width),
       write: (region, offsetBytes, width, value) => this.#write(region, offsetBytes, width, value),
       checkPresent: () => this.#checkPresent(),
-      silence: () => this.#events.emit({ type: 'error', detail: 'the device does not answer' }),
+      silence: () => {
+        // A reset under way knows already.
+        if (this.#isStopping) return;
+        this.#events.emit({ type: 'error', detail: 'the device does not answer' });
+      },
     });
     this.#watchThread();
   }

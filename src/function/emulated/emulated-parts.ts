@@ -99,7 +99,7 @@ export class EmulatedParts {
     this.places = framesOf(description.regions, pageBytes);
     const shape = { frameCount: this.places.length, vectorCount: this.info.vectorCount };
     this.control = createControlBlock(shape);
-    this.iommu = new FunctionIommu(this.arena, this.info.pasidBits, os.clock);
+    this.iommu = new FunctionIommu(this.arena, os.memory, os.clock, this.info.pasidBits);
     this.#scratch = this.#placeScratch();
     this.link = new WorkerLink(this.control, os.clock, () => this.iommu.wake());
     this.mailbox = new Mailbox(this.control, this.link, {
@@ -126,6 +126,7 @@ export class EmulatedParts {
         read: (...access) => this.#present().read(...access),
         write: (...access) => this.#present().write(...access),
       },
+      clock: os.clock,
       log,
       checkPresent: () => this.#present().checkPresent(),
     });

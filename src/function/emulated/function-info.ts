@@ -1,6 +1,7 @@
 // What a device's description says in the words of PciFunction. Pure.
 import { iovaEnd } from '../../base/units.js';
 import type { FunctionInfo, RegionRange } from '../types.js';
+import { pasidBitsMax } from './function-iommu.js';
 import type { DeviceDescription } from './worker-messages.js';
 
 /** Bytes of one MSI-X table entry; one PBA bit per vector, in 8-byte words. */
@@ -47,7 +48,7 @@ export function functionInfo(
     })),
     vectorCount: config.vectorCount,
     reserved: reservedRanges(description),
-    pasidBits: config.pasidBits,
+    pasidBits: Math.min(config.pasidBits, pasidBitsMax),
     iovaPageBytes: 4096,
     aperture: { start: 0, end: iovaEnd },
     epoch,

@@ -1,46 +1,67 @@
 // The IOMMU of one function, as far as the function needs it: handles for the worker, pages for
 // windows, address spaces.
 import type { Clock } from '../../base/clock.js';
-import { LessorError } from '../../base/errors.js';
-import { createControl, type IommuHandles } from '../../iommu/soft/control.js';
-import { Invalidation } from '../../iommu/soft/invalidation.js';
-import { NodePool } from '../../iommu/soft/node-pool.js';
-import { PasidTable } from '../../iommu/soft/pasid-table.js';
+import { MiB, roundDown } from '../../base/units.js';
+import type { IommuHandles } from '../../iommu/soft/control.js';
+import { createSoftIommu, type SoftIommu } from '../../iommu/soft/soft-iommu.js';
 import type { AddressSpace } from '../../iommu/types.js';
-import type { Arena } from '../../os/memory-types.js';
+import type { Arena, MemoryOs } from '../../os/memory-types.js';
 import type { ArenaRanges } from './window-set.js';
 
-export class FunctionIommu {
-  readonly handles: IommuHandles;
-  readonly pages: ArenaRanges;
-  readonly #invalidation: Invalidation;
-  constructor(_arena: Arena, pasidBits: number, clock: Clock) {
-    const control = createControl();
-    this.handles = {
-      tables: new NodePool(2 ** 31).shared,
-      pasids: new PasidTable(Math.min(pasidBits, 16)).shared,
-      control,
-    };
-    this.#invalidation = new Invalidation(control, clock, 1000);
-    let next = 0;
-    this.pages = {
-      allocate: (n) => {
-        const at = next;
-        next += n;
-        return at;
-      },
-      free() {},
-    };
+/** The software IOMMU's PASID table ends there. */
+export const pasidBitsMax = 16;
+
+/** A quarter of the arena is for windows and scratch, the rest for client memory. */
+function windowBytesOf(arena: Arena): number {
+  return Math.max(roundDown(arena.lengthBytes / 4, 2 * MiB), 2 * MiB);
+}
+
+export class FunctionIommu implements AsyncDisposable {
+  readonly #soft: SoftIommu;
+
+  constructor(arena: Arena, memory: MemoryOs, clock: Clock, pasidBits: number) {
+    const layout = { windowBytes: windowBytesOf(arena) };
+    this.#soft = createSoftIommu({ arena, layout, memory, clock, pasidBits });
   }
+
+  get handles(): IommuHandles {
+    return this.#soft.handles;
+  }
+
+  /** The windows' part of the arena. */
+  get pages(): ArenaRanges {
+    return this.#soft.windows;
+  }
+
+  /**
+   * Opens an address space under a PASID, or a share of the one under the plain requester id,
+   * which has nothing mapped until then.
+   *
+   * @throws LessorError `INVALID_ARGUMENT` for PASID 0, one too wide or in use.
+   */
+  open(pasid: number | undefined): AddressSpace {
+    return this.#soft.spaces.open({ pasid });
+  }
+
+  /** Wakes the worker, or keeps it from its next sleep. */
   wake(): void {
-    this.#invalidation.wake();
+    this.#soft.invalidation.wake();
   }
+
+  /** No worker is left: everything counts as acknowledged. */
   workerGone(): void {
-    this.#invalidation.workerGone();
+    this.#soft.invalidation.workerGone();
   }
-  checkFaults(): void {}
-  async open(_pasid: number | undefined): Promise<AddressSpace> {
-    throw new LessorError('UNSUPPORTED', 'this function has no address spaces yet');
+
+  /** Tells the owners of mappings whose memory was truncated. */
+  checkFaults(): void {
+    this.#soft.iommufd.checkFaults();
   }
-  async [Symbol.asyncDispose](): Promise<void> {}
+
+  /** Removes every mapping. Only without a worker. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#soft.spaces[Symbol.asyncDispose]();
+    this.#soft.iommufd[Symbol.dispose]();
+    await this.#soft.iommufd.settled();
+  }
 }

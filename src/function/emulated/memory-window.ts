@@ -1,5 +1,6 @@
 // A window with memory of its own: one memfd, placed in the arena, that the device sees instead of
 // scratch from connect to detach. Owns its descriptors, its arena pages and its guard slot.
+import type { Clock } from '../../base/clock.js';
 import { isLessorError, isOsError, LessorError } from '../../base/errors.js';
 import { Listeners } from '../../base/listeners.js';
 import type { Logger } from '../../base/log.js';
@@ -25,6 +26,8 @@ const allSeals = 0x1f;
 
 /** Longest time that sealing a window may take: the holder can block it. */
 const sealDeadlineMs = 1000;
+/** Longest time that a detach waits for the worker. The cut needs no worker. */
+const partDeadlineMs = 100;
 
 export interface WindowMemory {
   /** The broker's descriptor, writable, for truncation. */
@@ -47,6 +50,7 @@ export interface MemoryWindowParts {
   readonly view: ArenaView;
   readonly frames: FrameTable;
   readonly helpers: HelperPool;
+  readonly clock: Clock;
   readonly log: Logger;
   /** Called once, when nothing can touch the window's arena range any more. */
   readonly release: (window: MemoryWindow) => void;
@@ -66,6 +70,8 @@ export class MemoryWindow implements Window {
   #state: State = 'open';
   #isTruncated = false;
   #isJoined = false;
+  /** Resolves once the worker uses nothing of the window's range. */
+  #parted: Promise<void> = Promise.resolve();
   #detaching: Promise<void> | undefined;
   #disposing: Promise<void> | undefined;
 
@@ -175,12 +181,19 @@ export class MemoryWindow implements Window {
     this.#state = 'detached';
     // The cut: whatever still runs under old addresses finds private zero pages.
     arena.zero(memory.at, this.lengthBytes);
-    if (this.#isJoined) await frames.part(plan.frames);
+    if (this.#isJoined) this.#parted = frames.part(plan.frames);
     frames.give(plan.frames, holder);
+    let timer: Disposable | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = this.#parts.clock.after(partDeadlineMs, resolve);
+    });
+    await Promise.race([this.#parted, late]);
+    timer![Symbol.dispose]();
   }
 
   async #dispose(): Promise<void> {
     await this.detach();
+    await this.#parted;
     const { arena, memory, release } = this.#parts;
     arena.clear(memory.at, this.lengthBytes, memory.slot);
     memory.clientFd.close();

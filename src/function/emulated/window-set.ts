@@ -1,4 +1,5 @@
 // Makes the windows of one function and keeps the live ones: their memory, seals and arena pages.
+import type { Clock } from '../../base/clock.js';
 import { LessorError } from '../../base/errors.js';
 import type { Logger } from '../../base/log.js';
 import type { DeviceRegion } from '../../device/types.js';
@@ -31,6 +32,7 @@ export interface WindowSetParts {
   readonly regions: readonly DeviceRegion[];
   readonly reserved: readonly RegionRange[];
   readonly device: DeviceAccess;
+  readonly clock: Clock;
   readonly log: Logger;
   /** @throws LessorError `FUNCTION_GONE` */
   readonly checkPresent: () => void;

@@ -1,5 +1,7 @@
 // What every PciFunction does, whatever is underneath. Runs over a CounterDevice.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MiB, toIova } from '../../base/units.js';
+import { type DmaAccount, type FaultReason, faultReasons } from '../../iommu/types.js';
 import type { Fd } from '../../os/fd.js';
 import type { FunctionEvent } from '../types.js';
 import { counterDma, counterId, counterRegister } from './counter-device.js';
@@ -116,22 +118,121 @@ export function pciFunctionContract(name: string, make: () => Promise<CounterFix
       await fn.setInterrupt(0, undefined);
     });
 
+    /** One DMA of the device. @returns The reason it was refused for, or undefined. */
+    const dma = async (
+      command: keyof typeof counterDma,
+      pasid: number | undefined,
+      iova: number,
+      lengthBytes: number,
+    ): Promise<FaultReason | undefined> => {
+      const registers = fixture.fn.registers(0);
+      await registers.write32(register.DMA_IOVA_LOW, iova % 2 ** 32);
+      await registers.write32(register.DMA_IOVA_HIGH, Math.floor(iova / 2 ** 32));
+      await registers.write32(register.DMA_LENGTH, lengthBytes);
+      await registers.write32(register.DMA_PASID, pasid ?? 0xffff_ffff);
+      await registers.write32(register.DMA_COMMAND, counterDma[command]);
+      const outcome = await registers.read32(register.DMA_COMMAND);
+      return outcome === 0 ? undefined : faultReasons[outcome - 1];
+    };
+
+    const account = (): DmaAccount => ({
+      placedBytesMax: 64 * MiB,
+      tablePagesMax: 100,
+      placedBytes: 0,
+      tablePages: 0,
+    });
+
+    /** A sealed client memory and its words. */
+    const clientMemory = (lengthBytes: number): { fd: Fd; u8: Uint8Array } & Disposable => {
+      const fd = fixture.memory.create('lessor-test-client', lengthBytes);
+      const spec = { offsetBytes: 0, lengthBytes, writable: true, guard: 'zeros' } as const;
+      const mapping = fixture.memory.map(fd, spec);
+      const u8 = new Uint8Array(mapping.buffer);
+      return {
+        fd,
+        u8,
+        [Symbol.dispose]() {
+          mapping[Symbol.dispose]();
+          fd.close();
+        },
+      };
+    };
+
     it('reports DMA that nothing is mapped for', async () => {
-      const { fn } = fixture;
       const events: FunctionEvent[] = [];
-      using _listener = fn.onEvent((event) => events.push(event));
-      const registers = fn.registers(0);
-      await registers.write32(register.DMA_IOVA_LOW, 0x1234_5000);
-      await registers.write32(register.DMA_IOVA_HIGH, 0x7f);
-      await registers.write32(register.DMA_LENGTH, 16);
-      await registers.write32(register.DMA_PASID, 7);
-      await registers.write32(register.DMA_COMMAND, counterDma.write);
-      expect(await registers.read32(register.DMA_COMMAND)).not.toBe(0);
+      using _listener = fixture.fn.onEvent((event) => events.push(event));
+      expect(await dma('write', 7, 0x7f_1234_5000, 16)).toBe('not attached');
       await eventually(fixture.clock, 'the fault', () => events.length > 0);
       expect(events[0]).toEqual({
         type: 'fault',
         fault: { pasid: 7, iova: 0x7f_1234_5000, access: 'write', reason: 'not attached' },
       });
+    });
+
+    it.each([['a pasid', 5] as const, ['the plain requester id', undefined] as const])(
+      'reaches what is mapped under %s, and nothing else',
+      async (_what, pasid) => {
+        using client = clientMemory(3 * 4096);
+        const space = await fixture.fn.dma.open({ pasid });
+        expect(space.pasid).toBe(pasid);
+        const memory = { fd: client.fd, offsetBytes: 4096 };
+        const iova = toIova(0x10_0000);
+        const mapping = await space.map(memory, iova, 8192, 'read-write', account());
+        client.u8.fill(1);
+        expect(await dma('read', pasid, iova + 4000, 200)).toBeUndefined();
+        const registers = fixture.fn.registers(0);
+        expect(await registers.read32(register.DMA_BYTE)).toBe(200);
+        await registers.write32(register.DMA_BYTE, 7);
+        expect(await dma('write', pasid, iova + 4090, 12)).toBeUndefined();
+        expect([...client.u8.subarray(8185, 8199)]).toEqual([1, ...Array(12).fill(7), 1]);
+        const before = client.u8.slice();
+        expect(await dma('write', pasid, iova + 8000, 193)).toBe('not mapped');
+        expect(await dma('write', 9, iova, 16)).toBe('not attached');
+        expect(client.u8).toEqual(before);
+        await space.unmap(mapping);
+        expect(await dma('write', pasid, iova, 16)).toBe('not mapped');
+        expect(client.u8).toEqual(before);
+        const again = await space.map(memory, iova, 4096, 'read', account());
+        expect(await dma('write', pasid, iova, 16)).toBe('no permission');
+        expect(again.lengthBytes).toBe(4096);
+        await space[Symbol.asyncDispose]();
+        expect(await dma('read', pasid, iova, 16)).toBeDefined();
+      },
+    );
+
+    it('refuses PASID 0, one that is too wide, and one in use', async () => {
+      const { fn } = fixture;
+      const code = { code: 'INVALID_ARGUMENT' };
+      await expect(fn.dma.open({ pasid: 0 })).rejects.toMatchObject(code);
+      await expect(fn.dma.open({ pasid: 256 })).rejects.toMatchObject(code);
+      const space = await fn.dma.open({ pasid: 255 });
+      await expect(fn.dma.open({ pasid: 255 })).rejects.toMatchObject(code);
+      await space[Symbol.asyncDispose]();
+      await (await fn.dma.open({ pasid: 255 }))[Symbol.asyncDispose]();
+    });
+
+    it('tells whose memory was truncated', async () => {
+      using client = clientMemory(2 * MiB);
+      using other = clientMemory(4096);
+      const [space, bystander] = [
+        await fixture.fn.dma.open({ pasid: 5 }),
+        await fixture.fn.dma.open({ pasid: 6 }),
+      ];
+      const iova = toIova(0x20_0000);
+      const mapped = { fd: client.fd, offsetBytes: 0 };
+      const mapping = await space.map(mapped, iova, 2 * MiB, 'read-write', account());
+      const kept = { fd: other.fd, offsetBytes: 0 };
+      await bystander.map(kept, iova, 4096, 'read-write', account());
+      const gone: unknown[] = [];
+      using _one = space.onMemoryGone((which) => gone.push(which));
+      using _two = bystander.onMemoryGone((which) => gone.push(which));
+      fixture.memory.truncate(client.fd, 0);
+      expect(await dma('write', 5, iova + 8192, 16)).toBe('memory gone');
+      await eventually(fixture.clock, 'the truncation', () => gone.length > 0);
+      expect(await dma('write', 6, iova, 16)).toBeUndefined();
+      expect(gone).toEqual([mapping]);
+      await space[Symbol.asyncDispose]();
+      await bystander[Symbol.asyncDispose]();
     });
 
     it('counts an epoch for every reset', async () => {
