@@ -1,6 +1,7 @@
 /* Descriptors, and the device nodes that ioctl drives. */
 #include "addon.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -47,9 +48,16 @@ static napi_value ioctl_call(napi_env env, napi_callback_info info) {
   return call_result(env, ioctl(fd, request, bytes.data));
 }
 
+static napi_value directory_entries_call(napi_env env, napi_callback_info info) {
+  call_arguments call = arguments_of(env, info);
+  byte_view into = bytes_argument(&call, 1);
+  return call_result(env, getdents64(int32_argument(&call, 0, -1), into.data, into.length));
+}
+
 void register_files(napi_env env, napi_value exports) {
   export_function(env, exports, "close", close_call);
   export_function(env, exports, "duplicate", duplicate_call);
   export_function(env, exports, "open", open_call);
   export_function(env, exports, "ioctl", ioctl_call);
+  export_function(env, exports, "directoryEntries", directory_entries_call);
 }

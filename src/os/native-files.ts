@@ -5,4 +5,6 @@ export interface FileCalls {
   open(path: string, flags: number): number;
   /** ioctl with a structure in place, or a number by value. */
   ioctl(fd: number, request: number, argument: Uint8Array | number): number;
+  /** getdents64. @returns Bytes written to `into`; 0 at the end. */
+  directoryEntries(fd: number, into: Uint8Array): number;
 }
