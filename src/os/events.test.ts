@@ -204,7 +204,7 @@ describe('eventfds', () => {
       for (let index = 0; index < 1000; index++) signaller.signal(fd.number);
       best = Math.min(best, Number(process.hrtime.bigint() - start) / 1e6);
     }
-    expect(best).toBeLessThan(5);
+    expect(best).toBeLessThan(10);
     fd.close();
   });
 });
@@ -215,7 +215,7 @@ describe('futexes', () => {
     const script = `
       const { workerData, parentPort } = require('node:worker_threads');
       import(${JSON.stringify(nativeUrl)}).then(({ loadNative }) => {
-        parentPort.postMessage(loadNative().futexWait(workerData, 2, 7, 5e9));
+        parentPort.postMessage(loadNative().futexWait(workerData, 2, 7, 15e9));
       });`;
     words[2] = 7;
     const worker = new Worker(script, { eval: true, workerData: words });
