@@ -1,9 +1,10 @@
 // What the author of a driver writes: how to find, grant, quiesce, reset and take back slices.
+import type { Clock } from '../base/clock.js';
 import type { Isolation } from '../base/labels.js';
 import type { Logger } from '../base/log.js';
 import type { Schema } from '../base/schema.js';
-import type { FunctionInfo, PciFunction } from '../function/types.js';
-import type { FaultReason } from '../iommu/types.js';
+import type { FunctionInfo, PciFunction, RegionRange } from '../function/types.js';
+import type { DmaMemory, FaultReason } from '../iommu/types.js';
 
 export interface WindowSpec {
   /** At most 12 bytes of ASCII, unique in the slice. */
@@ -53,16 +54,34 @@ export interface Slice {
   kick?(): void;
 }
 
+/** Memory of the broker's own that a device can be made to reach. Zeroed at first. */
+export interface ScratchMemory extends Disposable {
+  /** For `AddressSpace.map`, from offset 0. */
+  readonly memory: DmaMemory;
+  readonly lengthBytes: number;
+  readonly u32: Uint32Array;
+}
+
 export interface DriverHost {
   /** A slice's DMA was refused. */
   fault(slice: Slice, fault: SliceFault): void;
   /** A slice (or the function, when undefined) cannot be trusted: its lease is reclaimed. */
   unhealthy(slice: Slice | undefined, reason: string): void;
+  /**
+   * Calls back soon after a vector of the function fired, until disposed. For vectors of the driver
+   * itself, those of no slice; the host makes, binds and watches the eventfd.
+   */
+  onInterrupt(vector: number, listener: () => void): Promise<AsyncDisposable>;
+  /** Memory for a driver's own tests of its device, in whole pages. */
+  scratchMemory(lengthBytes: number): ScratchMemory;
+  readonly clock: Clock;
   readonly log: Logger;
 }
 
 export interface RunningDriver {
   readonly slices: readonly Slice[];
+  /** The function's control registers: no window may touch them, nor MSI-X table and PBA. */
+  readonly reserved?: readonly RegionRange[];
   /** The isolation every lease of this function gets; modes are not mixed. */
   readonly isolation: Isolation;
   /** Injects a fault into a slice, where the device offers it; for tests and the demo. */

@@ -1,15 +1,7 @@
 // The error of a queue that the device stopped.
 import { LessorError } from '../../base/errors.js';
 import { hex } from '../../base/units.js';
-import { accessCode } from '../../device/mqdma/datasheet.js';
-import { type FaultReason, faultReasons } from '../../iommu/types.js';
-
-/** What the device recorded. */
-export interface FaultRecord {
-  readonly iova: number;
-  readonly access: 'read' | 'write';
-  readonly reason: FaultReason;
-}
+import type { FaultRecord } from '../../device/mqdma/fault-record.js';
 
 /** A LessorError `DEVICE_FAULT` that carries the fault record. */
 export class DeviceFault extends LessorError {
@@ -21,17 +13,4 @@ export class DeviceFault extends LessorError {
     super('DEVICE_FAULT', [detail, where].filter((part) => part !== '').join(', '));
     this.fault = fault;
   }
-}
-
-/** A fault record from the words of a status page. */
-export function faultRecord(
-  access: number,
-  reason: number,
-  low: number,
-  high: number,
-): FaultRecord | undefined {
-  const name = faultReasons[reason - 1];
-  if (name === undefined) return undefined;
-  const iova = high * 2 ** 32 + low;
-  return { iova, access: access === accessCode.WRITE ? 'write' : 'read', reason: name };
 }

@@ -1,7 +1,7 @@
 // What a Queue needs from a lease. The SDK's Lease fits; so does anything else with this shape.
 import type { Clock } from '../../base/clock.js';
 
-/** Access by message: exactly one register access each. */
+/** Exactly one register access each: through the mapping where there is one, else by message. */
 export interface LeaseRegisters {
   read32(offsetBytes: number): Promise<number>;
   write32(offsetBytes: number, value: number): Promise<void>;
@@ -13,6 +13,11 @@ export interface MappedLeaseWindow extends LeaseRegisters {
   readonly u32: Uint32Array;
   /** Set when the window was revoked and touched since. A plain load. */
   readonly revoked: boolean;
+  /**
+   * Writes a register by message although it is mapped: the broker sees it, and wakes a device
+   * that sleeps when the register is a doorbell.
+   */
+  writeMessage32(offsetBytes: number, value: number): Promise<void>;
 }
 
 export interface MessageLeaseWindow extends LeaseRegisters {

@@ -1,8 +1,9 @@
 // Connecting a queue's rings to the device, and taking them back. Not on the hot path.
 import { LessorError } from '../../base/errors.js';
 import { ringErrorRows, ringState } from '../../device/mqdma/datasheet.js';
+import { decodeFault } from '../../device/mqdma/fault-record.js';
 import type { DescriptorRing } from './descriptor-ring.js';
-import { DeviceFault, faultRecord } from './device-fault.js';
+import { DeviceFault } from './device-fault.js';
 import type { QueueLease } from './queue-lease.js';
 import { type QueuePort, revokedWord } from './queue-port.js';
 
@@ -48,7 +49,7 @@ export function stopError(state: number, word: (name: StopWord) => number): Less
   if (state === revokedWord) return new LessorError('LEASE_REVOKED', 'the window was revoked');
   if (state === ringState.FAULTED) {
     const [access, reason] = [word('FAULT_ACCESS'), word('FAULT_REASON')];
-    const record = faultRecord(access, reason, word('FAULT_IOVA_LOW'), word('FAULT_IOVA_HIGH'));
+    const record = decodeFault(access, reason, word('FAULT_IOVA_LOW'), word('FAULT_IOVA_HIGH'));
     return new DeviceFault(record, 'the device stopped the queue');
   }
   const row = ringErrorRows.find(({ code }) => code !== 0 && code === word('ERROR'));

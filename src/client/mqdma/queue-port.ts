@@ -77,10 +77,10 @@ export class QueuePort {
         this.#doorbellAgain = false;
         // Never TAIL where it is mapped: the message would overtake a newer store.
         if (this.isMapped) {
-          await this.#queue.write32(queuePage.KICK, 1);
+          await this.#message(queuePage.KICK, 1);
         } else {
-          await this.#queue.write32(queuePage.COMPLETION_HEAD, this.#head);
-          await this.#queue.write32(queuePage.TAIL, this.#tail);
+          await this.#message(queuePage.COMPLETION_HEAD, this.#head);
+          await this.#message(queuePage.TAIL, this.#tail);
         }
       }
     } catch (error) {
@@ -90,26 +90,33 @@ export class QueuePort {
     }
   }
 
+  #message(offsetBytes: number, value: number): Promise<void> {
+    const window = this.#queue;
+    return window.kind === 'mapped'
+      ? window.writeMessage32(offsetBytes, value)
+      : window.write32(offsetBytes, value);
+  }
+
   /** Asks for one interrupt. When it resolves, completions from then on fire it. */
   async arm(ticket: number): Promise<void> {
     assert(ticket !== 0, 'an arming ticket is not 0');
     if (this.isMapped) Atomics.store(this.#page, queuePageWord.ARM, ticket);
-    else await this.#queue.write32(queuePage.ARM, ticket);
+    else await this.#message(queuePage.ARM, ticket);
   }
 
   /** Writes a register that is not on the hot path, and wakes the device for it. */
   async write(name: Name, value: number): Promise<void> {
     if (this.isMapped) Atomics.store(this.#page, queuePageWord[name], value);
-    else await this.#queue.write32(queuePage[name], value);
+    else await this.#message(queuePage[name], value);
   }
 
   /** Writes RING_CONTROL and makes the device look, asleep or not. */
   async writeControl(value: number): Promise<void> {
     if (this.isMapped) {
       Atomics.store(this.#page, queuePageWord.RING_CONTROL, value);
-      await this.#queue.write32(queuePage.KICK, 1);
+      await this.#message(queuePage.KICK, 1);
     } else {
-      await this.#queue.write32(queuePage.RING_CONTROL, value);
+      await this.#message(queuePage.RING_CONTROL, value);
     }
   }
 

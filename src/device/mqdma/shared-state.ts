@@ -1,8 +1,7 @@
 // What all queues of one device share: the bus, pending faults, injected death.
-import { faultReasons } from '../../iommu/types.js';
 import type { Bus } from '../types.js';
-import { accessCode, mqdma, ringState, statusPageWord } from './datasheet.js';
-import { join64, type QueueState } from './queue-state.js';
+import { mqdma, ringState, statusPageWord } from './datasheet.js';
+import type { QueueState } from './queue-state.js';
 
 export class SharedState {
   readonly bus: Bus;
@@ -56,13 +55,4 @@ export class SharedState {
     u32[base + statusPageWord.FAULT_IOVA_HIGH] = queue.faultHigh;
     queue.publishState(ringState.FAULTED, 0);
   }
-}
-
-/** A fault record in words, from its registers. */
-export function describeFault(access: number, reason: number, high: number, low: number) {
-  return {
-    iova: join64(high, low),
-    access: access === accessCode.WRITE ? ('write' as const) : ('read' as const),
-    reason: faultReasons[reason - 1] ?? ('not mapped' as const),
-  };
 }

@@ -118,7 +118,16 @@ export class TestLease implements QueueLease {
     const frame = this.bus.frameOf(mqdma.queueRegion, offset);
     const registers = this.#registers(name, offset);
     if (this.#kind === 'message') return { kind: 'message', ...registers };
-    return { kind: 'mapped', ...registers, u32: frame.u32, revoked: false };
+    return {
+      kind: 'mapped',
+      u32: frame.u32,
+      revoked: false,
+      read32: async (at) => frame.u32[at / 4]!,
+      write32: async (at, value) => {
+        frame.u32[at / 4] = value;
+      },
+      writeMessage32: registers.write32,
+    };
   }
 
   #registers(name: string, offset: number): LeaseRegisters {
