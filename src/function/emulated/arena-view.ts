@@ -23,11 +23,12 @@ export class ArenaView {
     return this.u8[at]!;
   }
 
+  /** Ordered before whatever is read after it: a doorbell, then the device's need to be woken. */
   write(at: number, width: Width, value: Value): void {
-    if (width === 4) this.u32[at / 4] = Number(value);
-    else if (width === 8) this.u64[at / 8] = BigInt(value);
-    else if (width === 2) this.u16[at / 2] = Number(value);
-    else this.u8[at] = Number(value);
+    if (width === 4) Atomics.store(this.u32, at / 4, Number(value));
+    else if (width === 8) Atomics.store(this.u64, at / 8, BigInt(value));
+    else if (width === 2) Atomics.store(this.u16, at / 2, Number(value));
+    else Atomics.store(this.u8, at, Number(value));
   }
 
   /** Stores zero wherever there is something else. Offset and length are multiples of 4. */

@@ -62,7 +62,10 @@ export class FrameTable {
   /** Shows the device a window at `windowStart` in the arena; resolves when it sees it. */
   async join(frames: readonly WindowFrame[], windowStart: number): Promise<void> {
     for (const frame of frames) this.#point(frame.place, windowStart + frame.windowOffsetBytes);
-    await this.#parts.link.barrier();
+    const joined = this.#parts.link.barrier();
+    // A sleeping device has not yet said in this window that it must be woken.
+    this.#parts.link.wake();
+    await joined;
     // So that the device finds all zeros when it comes back to scratch. A frame that went back
     // meanwhile is in the device's use again.
     for (const { place } of frames) {

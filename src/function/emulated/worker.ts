@@ -74,7 +74,8 @@ async function run(device: PciDevice, order: StartOrder, port: MessagePort): Pro
 assert(parentPort, 'the device worker runs in a thread');
 const port = parentPort;
 const device = await construct(workerData as DeviceSource);
-port.once('message', (order: StartOrder) => {
+// A listener that stays: without one the thread would end while the device waits for a promise.
+port.on('message', (order: StartOrder) => {
   run(device, order, port).then(() => port.close(), crash);
 });
 const { config, regions } = device;

@@ -19,6 +19,8 @@ export interface ClientReply {
   /** Monotonic nanoseconds of the first and last, as decimal strings. */
   readonly firstNs: string;
   readonly lastNs: string;
+  /** Longest time from one to the next. */
+  readonly gapMsMax: number;
   /** The guard replaced the window. */
   readonly revoked: boolean;
 }
@@ -40,24 +42,28 @@ function map(lengthBytes: number, hasStatus: boolean): void {
 }
 
 function work(durationMs: number, once: (next: number, endMs: number) => boolean): ClientReply {
-  const endMs = performance.now() + durationMs;
   const firstNs = process.hrtime.bigint();
+  let lastMs = performance.now();
+  const endMs = lastMs + durationMs;
   let count = 0;
-  let lastNs = firstNs;
-  while (performance.now() < endMs && once(count + 1, endMs)) {
+  let gapMsMax = 0;
+  while (lastMs < endMs && once(count + 1, endMs)) {
     count += 1;
-    lastNs = process.hrtime.bigint();
+    const nowMs = performance.now();
+    gapMsMax = Math.max(gapMsMax, nowMs - lastMs);
+    lastMs = nowMs;
   }
-  return reply(count, firstNs, lastNs);
+  return reply({
+    count,
+    gapMsMax,
+    firstNs: String(firstNs),
+    lastNs: String(process.hrtime.bigint()),
+  });
 }
 
-function reply(count: number, firstNs = 0n, lastNs = 0n): ClientReply {
-  return {
-    count,
-    firstNs: String(firstNs),
-    lastNs: String(lastNs),
-    revoked: window?.revoked ?? false,
-  };
+function reply(found: Partial<ClientReply> = {}): ClientReply {
+  const revoked = window?.revoked ?? false;
+  return { count: 0, firstNs: '0', lastNs: '0', gapMsMax: 0, revoked, ...found };
 }
 
 function obey(command: ClientCommand): ClientReply {
@@ -77,7 +83,7 @@ function obey(command: ClientCommand): ClientReply {
       return true;
     });
   }
-  return reply(0);
+  return reply();
 }
 
 process.on('message', (command: ClientCommand) => process.send!(obey(command)));

@@ -7,7 +7,7 @@ import {
   type Mapping,
 } from '../../os/memory-types.js';
 import type { BackingSpec, Window } from '../types.js';
-import { counterWord } from './counter-device.js';
+import { counterStatusWord, counterWord } from './counter-device.js';
 import {
   type CounterFixture,
   countOf,
@@ -101,6 +101,26 @@ export function windowContract(name: string, make: () => Promise<CounterFixture>
       await window.registers.write64(64, 0x1122_3344_5566_7788n);
       expect(client.u32[16]).toBe(0x5566_7788);
       expect(await window.registers.read16(66)).toBe(0x5566);
+    });
+
+    it('is seen by a device that slept when it was connected', async () => {
+      for (let round = 0; round < 5; round += 1) {
+        const status = await openStatus(fixture, 2);
+        const window = await open(2);
+        await pause(fixture.clock, 3);
+        await status.connect();
+        await window.connect();
+        // Above what it counted for the window before.
+        await window.registers.write32(4 * target, 3 + round);
+        // As a client does: a kick only when the device asks for it.
+        const need = await status.registers.read32(4 * counterStatusWord.NEED_WAKEUP);
+        if (need !== 0) fixture.fn.kick();
+        const count = (): Promise<number> => status.registers.read32(4 * counterStatusWord.COUNT);
+        const isThere = async (): Promise<boolean> => (await count()) === 3 + round;
+        await eventually(fixture.clock, 'the count', isThere);
+        await window[Symbol.asyncDispose]();
+        await status[Symbol.asyncDispose]();
+      }
     });
 
     it('is cut off by detach, also for what the client still maps', async () => {
