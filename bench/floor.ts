@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { assert, LessorError } from '../src/base/errors.js';
+import { systemClock } from '../src/os/clock.js';
 import { childProgram, floorSources } from './paths.js';
 
 /** A process that takes samples when told to: a C floor, or a client of ours. */
@@ -57,9 +58,9 @@ export class Sampler implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.stdin?.end();
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), 5000);
+    const timer = systemClock.after(5000, () => this.#child.kill('SIGKILL'));
     await this.#exited;
-    clearTimeout(timer);
+    timer[Symbol.dispose]();
   }
 }
 

@@ -5,7 +5,7 @@ import type { Mapping } from '../src/os/memory-types.js';
 import { loadNative } from '../src/os/native.js';
 
 const native = loadNative();
-const memoryOs = createMemoryOs(native);
+export const memoryOs = createMemoryOs(native);
 
 /** The descriptor number at which children find it, as floor/floor.h says. */
 const sharedFdNumber = 3;

@@ -1,7 +1,8 @@
 // Every case, cheap ones first.
 import type { BenchCase } from '../case.js';
 import { line } from './line.js';
+import { mapUnmap } from './map-unmap.js';
 import { registers } from './registers.js';
 import { translate } from './translate.js';
 
-export const cases: readonly BenchCase[] = [registers, line, translate];
+export const cases: readonly BenchCase[] = [registers, line, translate, mapUnmap];
