@@ -42,8 +42,10 @@ function accessOf(flags: number): MemoryIdentity['access'] {
   return mode === 2 ? 'read-write' : 'write';
 }
 
+/** Overwritten by each call: an array of its own costs more than the system call. */
+const status = new BigInt64Array(3);
+
 function identify(native: Calls, fd: Fd): MemoryIdentity {
-  const status = new BigInt64Array(3);
   checkResult(native.fstat(fd.number, status), 'fstat');
   const flags = checkResult(native.getFlags(fd.number), 'fcntl', 'F_GETFL');
   const [device, inode, lengthBytes] = status;

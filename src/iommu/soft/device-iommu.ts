@@ -23,6 +23,7 @@ import {
   entryUnreachable,
   entryValid,
   entryWrite,
+  loadsStayInOrder,
   orderedLoad,
 } from './entry.js';
 
@@ -35,6 +36,15 @@ export function faultNumber(reason: FaultReason): number {
 export function faultReasonOf(result: number): FaultReason {
   return faultReasons[-result - 1]!;
 }
+
+// Copies: an imported binding costs `translate` more bytecode than a local one.
+const addressEnd = iovaEnd;
+const link = entryValid;
+const linkMask = entryValid | entryLarge;
+const readable = entryValid | entryRead;
+const writable = entryValid | entryWrite;
+const unreachable = entryUnreachable;
+const track = trackWord;
 
 const notAttached = faultNumber('not attached');
 const notMapped = faultNumber('not mapped');
@@ -65,41 +75,37 @@ export class DeviceIommu {
    * @returns Byte offset into the arena, or the negative index into `faultReasons`, minus one.
    */
   translate(pasid: number | undefined, iova: number, access: 'read' | 'write'): number {
-    const slot = pasid === undefined ? 0 : pasid;
-    if (slot === 0 && pasid !== undefined) return notAttached;
-    const root = this.#roots[slot];
-    if (root === undefined || root === 0) return notAttached;
-    if (!(iova >= 0 && iova < iovaEnd)) return notMapped;
-    const words = this.#words;
-    const high = (iova / 0x4000_0000) | 0;
-    const low = iova & 0x3fff_ffff;
-    let at = (root << 10) | ((high >>> 9) << 1);
-    let flags = orderedLoad(words, at + 1);
-    if ((flags & entryValid) === 0) return notMapped;
-    at = (orderedLoad(words, at) << 10) | ((high & 511) << 1);
-    flags = orderedLoad(words, at + 1);
-    if ((flags & entryLarge) !== 0) return refusalOf(flags, access);
-    if ((flags & entryValid) === 0) return notMapped;
-    at = (orderedLoad(words, at) << 10) | ((low >>> 21) << 1);
-    flags = orderedLoad(words, at + 1);
-    let page = orderedLoad(words, at);
-    // The entry changed between its two words: look again from the top.
-    if (orderedLoad(words, at + 1) !== flags) return this.translate(pasid, iova, access);
-    if ((flags & entryLarge) !== 0) {
-      page += (low >>> 12) & 511;
-    } else {
-      if ((flags & entryValid) === 0) return notMapped;
-      at = (page << 10) | (((low >>> 12) & 511) << 1);
-      flags = orderedLoad(words, at + 1);
-      page = orderedLoad(words, at);
-      if (orderedLoad(words, at + 1) !== flags) return this.translate(pasid, iova, access);
+    // Only the walk that succeeds on a small page. Kept so small that V8 inlines it into its
+    // callers (460 bytes of bytecode with what it inlines): that makes it three times as fast.
+    if (loadsStayInOrder && iova >= 0 && iova < addressEnd && pasid !== 0) {
+      const words = this.#words;
+      const high = (iova / 0x4000_0000) | 0;
+      const low = iova & 0x3fff_ffff;
+      let at = ((this.#roots[pasid ?? 0] ?? 0) << 10) | ((high >>> 9) << 1);
+      if ((words[at + 1]! & linkMask) === link) {
+        at = (words[at]! << 10) | ((high & 511) << 1);
+        if ((words[at + 1]! & linkMask) === link) {
+          at = (words[at]! << 10) | ((low >>> 21) << 1);
+          const linkFlags = words[at + 1]!;
+          const node = words[at]!;
+          // Unchanged: a child may become a large leaf, whose low word is no node.
+          if ((linkFlags & linkMask) === link && words[at + 1] === linkFlags) {
+            at = (node << 10) | (((low >>> 12) & 511) << 1);
+            const flags = words[at + 1]!;
+            const page = words[at]!;
+            const wanted = access === 'write' ? writable : readable;
+            if (
+              (flags & (wanted | unreachable)) === wanted &&
+              words[at + 1] === flags &&
+              this.#control[track] === 0
+            ) {
+              return page * 4096 + (low & 4095);
+            }
+          }
+        }
+      }
     }
-    const wanted = entryValid | (access === 'write' ? entryWrite : entryRead);
-    if ((flags & (wanted | entryUnreachable)) !== wanted) return refusalOf(flags, access);
-    if (this.#control[trackWord] !== 0 && !this.#track(at, flags, access)) {
-      return this.translate(pasid, iova, access);
-    }
-    return page * 4096 + (low & 4095);
+    return this.#translateAny(pasid, iova, access);
   }
 
   /** Acknowledges invalidations. The caller holds no translation. Cheap enough for every 4 KiB. */
@@ -131,6 +137,45 @@ export class DeviceIommu {
     Atomics.wait(this.#control, wakeWord, this.#wakeSeen, timeoutMs);
     this.#wakeSeen = Atomics.load(this.#control, wakeWord);
     this.resume();
+  }
+
+  /** Large leaves, tracked use, and every refusal with its reason. */
+  #translateAny(pasid: number | undefined, iova: number, access: 'read' | 'write'): number {
+    const slot = pasid === undefined ? 0 : pasid;
+    if (slot === 0 && pasid !== undefined) return notAttached;
+    const root = this.#roots[slot];
+    if (root === undefined || root === 0) return notAttached;
+    if (!(iova >= 0 && iova < iovaEnd)) return notMapped;
+    const words = this.#words;
+    const high = (iova / 0x4000_0000) | 0;
+    const low = iova & 0x3fff_ffff;
+    let at = (root << 10) | ((high >>> 9) << 1);
+    let flags = orderedLoad(words, at + 1);
+    if ((flags & entryValid) === 0) return notMapped;
+    at = (orderedLoad(words, at) << 10) | ((high & 511) << 1);
+    flags = orderedLoad(words, at + 1);
+    if ((flags & entryLarge) !== 0) return refusalOf(flags, access);
+    if ((flags & entryValid) === 0) return notMapped;
+    at = (orderedLoad(words, at) << 10) | ((low >>> 21) << 1);
+    flags = orderedLoad(words, at + 1);
+    let page = orderedLoad(words, at);
+    // The entry changed between its two words: look again from the top.
+    if (orderedLoad(words, at + 1) !== flags) return this.#translateAny(pasid, iova, access);
+    if ((flags & entryLarge) !== 0) {
+      page += (low >>> 12) & 511;
+    } else {
+      if ((flags & entryValid) === 0) return notMapped;
+      at = (page << 10) | (((low >>> 12) & 511) << 1);
+      flags = orderedLoad(words, at + 1);
+      page = orderedLoad(words, at);
+      if (orderedLoad(words, at + 1) !== flags) return this.#translateAny(pasid, iova, access);
+    }
+    const wanted = entryValid | (access === 'write' ? entryWrite : entryRead);
+    if ((flags & (wanted | entryUnreachable)) !== wanted) return refusalOf(flags, access);
+    if (this.#control[trackWord] !== 0 && !this.#track(at, flags, access)) {
+      return this.#translateAny(pasid, iova, access);
+    }
+    return page * 4096 + (low & 4095);
   }
 
   #acknowledge(generation: number): void {

@@ -23,7 +23,7 @@ export const hugeBytes = 512 * largeBytes;
 /** Words of one node: 512 entries of two. */
 export const nodeWords = 1024;
 
-const loadsStayInOrder = process.arch === 'x64';
+export const loadsStayInOrder = process.arch === 'x64';
 
 /** A load that later loads of the same thread do not overtake. */
 export function orderedLoad(words: Uint32Array, index: number): number {
