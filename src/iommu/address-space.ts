@@ -172,18 +172,19 @@ class Share implements AddressSpace {
     account: DmaAccount,
   ): void {
     const { iommufd } = this.#options;
-    const request = {
-      flags: IOMMU_IOAS_MAP_FIXED_IOVA | protectionOf(access),
-      ioasId: this.#root.ioasId,
-      length: BigInt(lengthBytes),
-      iova: BigInt(iova),
-      account,
-    };
+    const { fd } = memory;
+    const flags = IOMMU_IOAS_MAP_FIXED_IOVA | protectionOf(access);
+    const { ioasId } = this.#root;
+    const start = BigInt(memory.offsetBytes);
+    const length = BigInt(lengthBytes);
+    const at = BigInt(iova);
     try {
-      if (memory.fd !== undefined) {
-        iommufd.ioasMapFile({ ...request, fd: memory.fd, start: BigInt(memory.offsetBytes) });
+      // Literals in full: V8 gives each object that is spread from another a shape of its own,
+      // which took two thirds of the time of a map.
+      if (fd !== undefined) {
+        iommufd.ioasMapFile({ flags, ioasId, fd, start, length, iova: at, account });
       } else if (iommufd.ioasMapUnreachable !== undefined) {
-        iommufd.ioasMapUnreachable(request);
+        iommufd.ioasMapUnreachable({ flags, ioasId, length, iova: at, account });
       } else {
         throw new LessorError('UNSUPPORTED', 'this function maps only memory with a descriptor');
       }
