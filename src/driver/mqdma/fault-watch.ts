@@ -1,6 +1,6 @@
 // From the error vector to host.fault: reads the pending bitmap, takes each bit, then its record.
 import type { Logger } from '../../base/log.js';
-import { control } from '../../device/mqdma/datasheet.js';
+import { control, mqdma } from '../../device/mqdma/datasheet.js';
 import type { Registers } from '../../function/types.js';
 import type { SliceFault } from '../types.js';
 import { allOnes } from './queue-registers.js';
@@ -45,8 +45,9 @@ export class FaultWatch {
     for (let word = 0; word * 32 < slices.length; word++) {
       const offset = control.FAULT_PENDING + word * 4;
       const pending = await registers.read32(offset);
-      // A dead function has every bit set and no fault to tell.
-      if (pending === 0 || pending === allOnes) continue;
+      if (pending === 0) continue;
+      // Either 32 faults, or a dead function, which reads so everywhere and has none to tell.
+      if (pending === allOnes && (await registers.read32(control.ID)) !== mqdma.id) return;
       // Cleared first: a fault that comes while the records are read sets its bit again.
       await registers.write32(offset, pending);
       for (let bit = 0; bit < 32; bit++) {
