@@ -3,6 +3,7 @@ import type { BenchCase } from '../case.js';
 import { line } from './line.js';
 import { mapUnmap } from './map-unmap.js';
 import { registers } from './registers.js';
+import { revoke } from './revoke.js';
 import { translate } from './translate.js';
 
-export const cases: readonly BenchCase[] = [registers, line, translate, mapUnmap];
+export const cases: readonly BenchCase[] = [registers, line, translate, mapUnmap, revoke];
