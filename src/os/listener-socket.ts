@@ -1,6 +1,5 @@
 // A listening socket and its file. The file is removed with the socket, unless another took its
 // place meanwhile.
-import { chmodSync, fchmodSync, lstatSync, unlinkSync } from 'node:fs';
 import type { Clock } from '../base/clock.js';
 import { errnoNumber } from '../base/errno.js';
 import { Fd } from './fd.js';
@@ -8,6 +7,7 @@ import { checkResult } from './native-result.js';
 import { pollEvents } from './native-sockets.js';
 import { Readiness } from './readiness.js';
 import * as socket from './socket-constants.js';
+import type { FileIdentity, SocketFiles } from './socket-file.js';
 import type { ListenerSocket, StreamSocket } from './socket-types.js';
 import { OsStreamSocket, type StreamCalls } from './stream-socket.js';
 import { unixAddress } from './unix-address.js';
@@ -21,21 +21,12 @@ const exhaustedPauseMs = 100;
 
 const ECONNABORTED = errnoNumber('ECONNABORTED');
 
-interface FileIdentity {
-  readonly device: bigint;
-  readonly inode: bigint;
-}
-
-function identityOf(path: string): FileIdentity | undefined {
-  const found = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-  return found && { device: found.dev, inode: found.ino };
-}
-
 export class OsListenerSocket implements ListenerSocket {
   readonly path: string;
   readonly #calls: StreamCalls;
   readonly #clock: Clock;
   readonly #fd: Fd;
+  readonly #files: SocketFiles;
   readonly #file: FileIdentity | undefined;
   readonly #readiness: Readiness;
   readonly #onConnection: (connection: StreamSocket) => void;
@@ -45,6 +36,7 @@ export class OsListenerSocket implements ListenerSocket {
   constructor(
     calls: StreamCalls,
     clock: Clock,
+    files: SocketFiles,
     path: string,
     mode: number,
     onConnection: (connection: StreamSocket) => void,
@@ -52,6 +44,7 @@ export class OsListenerSocket implements ListenerSocket {
     this.path = path;
     this.#calls = calls;
     this.#clock = clock;
+    this.#files = files;
     this.#onConnection = onConnection;
     const address = unixAddress(path);
     const type = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC;
@@ -60,11 +53,11 @@ export class OsListenerSocket implements ListenerSocket {
     let bound = false;
     try {
       // The file is made with the socket's mode less the umask, so it is never more open than this.
-      fchmodSync(this.#fd.number, mode);
+      files.setSocketMode(this.#fd.number, mode);
       checkResult(calls.bind(this.#fd.number, address), 'bind', path);
       bound = true;
-      this.#file = identityOf(path);
-      chmodSync(path, mode);
+      this.#file = files.identity(path);
+      files.setMode(path, mode);
       checkResult(calls.listen(this.#fd.number, backlog), 'listen', path);
       this.#readiness.want(pollEvents.readable);
     } catch (error) {
@@ -102,10 +95,10 @@ export class OsListenerSocket implements ListenerSocket {
     this.#pauseTimer?.[Symbol.dispose]();
     this.#readiness[Symbol.dispose]();
     this.#fd.close();
-    const now = identityOf(this.path);
+    const now = this.#files.identity(this.path);
     const file = this.#file;
     if (now && file && now.device === file.device && now.inode === file.inode) {
-      unlinkSync(this.path);
+      this.#files.remove(this.path);
     }
   }
 }

@@ -4,6 +4,7 @@ import { Fd } from './fd.js';
 import { OsListenerSocket } from './listener-socket.js';
 import { checkResult } from './native-result.js';
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from './socket-constants.js';
+import { machineSocketFiles, type SocketFiles } from './socket-file.js';
 import type { ListenerSocket, SocketOs, StreamSocket } from './socket-types.js';
 import { OsStreamSocket, type StreamCalls } from './stream-socket.js';
 import { unixAddress } from './unix-address.js';
@@ -13,10 +14,12 @@ const streamType = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
 export class OsSockets implements SocketOs {
   readonly #calls: StreamCalls;
   readonly #clock: Clock;
+  readonly #files: SocketFiles;
 
-  constructor(calls: StreamCalls, clock: Clock) {
+  constructor(calls: StreamCalls, clock: Clock, files: SocketFiles = machineSocketFiles) {
     this.#calls = calls;
     this.#clock = clock;
+    this.#files = files;
   }
 
   pair(): [Fd, Fd] {
@@ -34,7 +37,7 @@ export class OsSockets implements SocketOs {
     mode: number,
     onConnection: (connection: StreamSocket) => void,
   ): ListenerSocket {
-    return new OsListenerSocket(this.#calls, this.#clock, path, mode, onConnection);
+    return new OsListenerSocket(this.#calls, this.#clock, this.#files, path, mode, onConnection);
   }
 
   /** Never waits: `EAGAIN` when the listener's queue is full. */
