@@ -1,7 +1,14 @@
-// The contracts of functions and windows, on the emulated function.
-import { createEmulatedFixture } from '../testing/emulated-fixture.js';
+// The contracts of functions and windows, on the emulated function with real helper processes.
+import { afterAll } from 'vitest';
+import { OsHelperPool } from '../../os/helper/pool.js';
+import { loadNative } from '../../os/native.js';
+import { createEmulatedFixture, realOs } from '../testing/emulated-fixture.js';
 import { pciFunctionContract } from '../testing/function-contract.js';
 import { windowContract } from '../testing/window-contract.js';
 
-pciFunctionContract('emulated', () => createEmulatedFixture());
-windowContract('emulated', () => createEmulatedFixture());
+const helpers = new OsHelperPool(loadNative(), realOs.clock);
+
+afterAll(() => helpers[Symbol.asyncDispose]());
+
+pciFunctionContract('emulated', () => createEmulatedFixture({ helpers }));
+windowContract('emulated', () => createEmulatedFixture({ helpers }));

@@ -15,7 +15,7 @@ import type {
 } from '../types.js';
 import { word } from './control-block.js';
 import type { EmulatedParts } from './emulated-parts.js';
-import { takeDroppedCount, takeFault } from './fault-ring.js';
+import { FaultReports } from './fault-reports.js';
 import { frameAt } from './frame-map.js';
 import { createRegisters } from './register-access.js';
 
@@ -26,6 +26,7 @@ export class EmulatedFunction implements PciFunction {
   readonly dma: DmaPort;
   readonly #parts: EmulatedParts;
   readonly #events = new Listeners<FunctionEvent>();
+  readonly #reports: FaultReports;
   #info: FunctionInfo;
   #gone: LessorError | undefined;
   #isStopping = false;
@@ -39,6 +40,9 @@ export class EmulatedFunction implements PciFunction {
     this.#parts = parts;
     this.#info = parts.info;
     this.#guardFaults = parts.arena.faults[0]!;
+    this.#reports = new FaultReports(parts.control, parts.clock, (event) =>
+      this.#events.emit(event),
+    );
     this.dma = {
       open: async ({ pasid }) => {
         this.#checkPresent();
@@ -136,14 +140,8 @@ export class EmulatedFunction implements PciFunction {
   }
 
   #takeNotice(): void {
+    this.#reports.take();
     const { control } = this.#parts;
-    for (let fault = takeFault(control); fault; fault = takeFault(control)) {
-      this.#events.emit({ type: 'fault', fault });
-    }
-    const dropped = takeDroppedCount(control);
-    if (dropped > 0) {
-      this.#events.emit({ type: 'error', detail: `${dropped} fault reports were dropped` });
-    }
     const failures = Atomics.load(control.words, word.signalFailures);
     if (failures !== this.#signalFailures) {
       this.#signalFailures = failures;
@@ -227,6 +225,7 @@ export class EmulatedFunction implements PciFunction {
     this.#gone ??= new LessorError('FUNCTION_GONE', 'the function was closed');
     this.#parts.workerEnded();
     this.#parts.mailbox.fail(this.#gone, true);
+    this.#reports[Symbol.dispose]();
     await this.#parts.release();
   }
 }

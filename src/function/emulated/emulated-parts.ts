@@ -72,20 +72,23 @@ export class EmulatedParts {
   static async create(options: PartsOptions): Promise<EmulatedParts> {
     const { device, name, os } = options;
     const thread = await DeviceThread.spawn(device, name, os.clock);
+    let arena: Arena | undefined;
     let parts: EmulatedParts | undefined;
     try {
-      parts = new EmulatedParts(options, thread);
+      arena = takeArena(os.memory, options.arenaBytes);
+      parts = new EmulatedParts(options, thread, arena);
       await parts.#start(thread);
       return parts;
     } catch (error) {
       await thread.terminate();
       parts?.workerEnded();
       await parts?.release();
+      if (!parts && arena) giveArena(os.memory, arena);
       throw error;
     }
   }
 
-  private constructor(options: PartsOptions, thread: DeviceThread) {
+  private constructor(options: PartsOptions, thread: DeviceThread, arena: Arena) {
     const { os, name, log, helpers } = options;
     const { description } = thread;
     const pageBytes = os.memory.pageBytes;
@@ -94,7 +97,7 @@ export class EmulatedParts {
     this.#description = JSON.stringify(description);
     this.log = log;
     this.info = functionInfo(name, description, options.epoch);
-    this.arena = takeArena(os.memory, options.arenaBytes);
+    this.arena = arena;
     this.view = new ArenaView(this.arena);
     this.places = framesOf(description.regions, pageBytes);
     const shape = { frameCount: this.places.length, vectorCount: this.info.vectorCount };
@@ -130,6 +133,10 @@ export class EmulatedParts {
       log,
       checkPresent: () => this.#present().checkPresent(),
     });
+  }
+
+  get clock(): Clock {
+    return this.#options.os.clock;
   }
 
   get thread(): DeviceThread {

@@ -32,7 +32,7 @@ export function takeFault(control: ControlBlock): DmaFault | undefined {
   const low = words[start + 2]! >>> 0;
   const high = words[start + 3]! >>> 0;
   const fault: DmaFault = {
-    pasid: words[start] === 1 ? words[start + 1]! : undefined,
+    pasid: words[start] === 1 ? words[start + 1]! >>> 0 : undefined,
     iova: high * 2 ** 32 + low,
     access: words[start + 4] === 1 ? 'write' : 'read',
     reason: faultReasons[words[start + 5]!] ?? 'not reachable',

@@ -8,6 +8,10 @@ import { waitForChange } from './wait-async.js';
 /** Longest time that main spins for an answer before it waits in its event loop. */
 const spinMillis = 0.02;
 
+function macrotask(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 interface BarrierWaiter {
   readonly generation: number;
   readonly resolve: () => void;
@@ -100,7 +104,8 @@ export class WorkerLink {
     while (!this.#isClosed) {
       const seen = Atomics.load(this.#words, word.notice);
       this.#deliver();
-      await waitForChange(this.#words, word.notice, seen);
+      // Notices that never end must not keep everybody else from their turn.
+      await (waitForChange(this.#words, word.notice, seen) ?? macrotask());
     }
   }
 

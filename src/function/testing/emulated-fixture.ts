@@ -6,7 +6,11 @@ import { OsEvents } from '../../os/events.js';
 import type { HelperPool } from '../../os/helper-types.js';
 import { createMemoryOs } from '../../os/memory.js';
 import { loadNative } from '../../os/native.js';
-import { createEmulatedFunction, type EmulatedOptions } from '../emulated/index.js';
+import {
+  createEmulatedFunction,
+  type EmulatedOptions,
+  type EmulatedOs,
+} from '../emulated/index.js';
 import type { CounterOptions } from './counter-device.js';
 import type { CounterFixture } from './counter-fixture.js';
 import { DirectHelpers } from './direct-helpers.js';
@@ -20,6 +24,7 @@ export interface EmulatedFixtureOptions
   readonly device?: Partial<CounterOptions>;
   readonly helpers?: HelperPool;
   readonly log?: Logger;
+  readonly os?: EmulatedOs;
 }
 
 const native = loadNative();
@@ -37,8 +42,8 @@ export async function createEmulatedFixture(
   const fn = await createEmulatedFunction({
     arenaBytes: 2 ** 30,
     name: 'counter',
-    ...options,
     os: realOs,
+    ...options,
     helpers,
     device: {
       module: new URL('./counter-device.js', import.meta.url).href,

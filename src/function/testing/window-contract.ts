@@ -7,7 +7,7 @@ import {
   type Mapping,
 } from '../../os/memory-types.js';
 import type { BackingSpec, Window } from '../types.js';
-import { counterStatusWord, counterWord } from './counter-device.js';
+import { counterRegister, counterStatusWord, counterWord } from './counter-device.js';
 import {
   type CounterFixture,
   countOf,
@@ -261,6 +261,36 @@ export function windowContract(name: string, make: () => Promise<CounterFixture>
       await expect(window.registers.read32(2 * page)).rejects.toMatchObject({
         code: 'INVALID_ARGUMENT',
       });
+    });
+
+    it('reaches registers without frames by message alone', async () => {
+      const ranges = [{ offsetBytes: counterRegister.STORAGE, lengthBytes: 32 }];
+      const uid = process.getuid!();
+      const window = await fixture.fn.openWindow(
+        { region: 0, ranges, access: 'read-write' },
+        { uid },
+      );
+      opened.push(window);
+      expect(window.fd).toBeUndefined();
+      expect(window.revocation).toBe('mediated');
+      await window.registers.write32(4, 5);
+      expect(await window.registers.read16(4)).toBe(0xffff);
+      await window.connect();
+      await window.registers.write32(4, 5);
+      expect(await window.registers.read32(4)).toBe(5);
+      const registers = fixture.fn.registers(0);
+      expect(await registers.read32(counterRegister.STORAGE + 4)).toBe(5);
+      await expect(window.registers.read32(32)).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+      });
+      const late = window.registers.write32(8, 1);
+      await window.detach();
+      await late;
+      await window.registers.write32(4, 6);
+      expect(await window.registers.read32(4)).toBe(ones);
+      expect(await registers.read32(counterRegister.STORAGE + 4)).toBe(5);
+      expect(await window.zap(10)).toBe('gone');
+      await expect(window.connect()).rejects.toMatchObject({ code: 'WINDOW_REVOKED' });
     });
 
     it('refuses ranges that are no window', async () => {
