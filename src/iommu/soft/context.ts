@@ -34,7 +34,7 @@ export function pin(context: SoftContext, area: Area, fd: Fd | undefined, call: 
     area.extents = context.extents.acquire(
       fd,
       Number(area.fileStart),
-      Number(area.last - area.start + 1n),
+      Number(area.last) + 1 - Number(area.start),
       (area.protection & IOMMU_IOAS_MAP_WRITEABLE) !== 0,
       area.account,
       area,
@@ -55,19 +55,30 @@ export function releaseWhenSettled(
   hwpts: Iterable<Hwpt>,
 ): void {
   const nodes = context.pool.takeRetired();
+  if (context.invalidation.acknowledgeNow()) {
+    release(context, nodes, areas, hwpts);
+    return;
+  }
   const users = [...hwpts];
   // Whoever must know asks `settled`.
-  void context.invalidation.invalidate(() => {
-    if (nodes !== undefined) context.pool.release(nodes);
-    for (const area of areas) {
-      for (const hwpt of users) hwpt.releaseCharge(area.account);
-      if (area.extents !== undefined) {
-        context.extents.release(area.extents, area.account, area);
-        area.extents = undefined;
-      }
-      area.file?.close();
+  void context.invalidation.invalidate(() => release(context, nodes, areas, users));
+}
+
+function release(
+  context: SoftContext,
+  nodes: readonly number[] | undefined,
+  areas: readonly Area[],
+  hwpts: Iterable<Hwpt>,
+): void {
+  if (nodes !== undefined) context.pool.release(nodes);
+  for (const area of areas) {
+    for (const hwpt of hwpts) hwpt.releaseCharge(area.account);
+    if (area.extents !== undefined) {
+      context.extents.release(area.extents, area.account, area);
+      area.extents = undefined;
     }
-  });
+    area.file?.close();
+  }
 }
 
 /** The OsError of a failed placement or of missing table pages, with the reason as its cause. */

@@ -6,6 +6,7 @@ import type { Fd } from '../../os/fd.js';
 import type { Arena, GuardSlot, MemoryIdentity, MemoryOs } from '../../os/memory-types.js';
 import type { DmaAccount } from '../types.js';
 import { ArenaPages } from './arena-pages.js';
+import { type ObjectExtents, ObjectIndex } from './object-index.js';
 
 export const extentBytes = 2 * MiB;
 
@@ -29,10 +30,8 @@ export interface Extent {
 }
 
 interface PlacedExtent extends Extent {
-  readonly index: Map<number, PlacedExtent>;
+  readonly index: ObjectExtents<PlacedExtent>;
   readonly key: number;
-  readonly device: bigint;
-  readonly inode: bigint;
   readonly slot: GuardSlot;
   readonly faultsBefore: number;
   readonly chargeBytes: number;
@@ -56,8 +55,7 @@ export class Extents {
   readonly #memory: MemoryFacts;
   readonly #pages: ArenaPages;
   readonly #placedBytesMax: number;
-  /** By device, inode, then extent number and protection. */
-  readonly #objects = new Map<bigint, Map<bigint, Map<number, PlacedExtent>>>();
+  readonly #objects = new ObjectIndex<PlacedExtent>();
   readonly #placed = new Set<PlacedExtent>();
   /** Ranges that could not be cleared yet; tried again before the next placement. */
   readonly #uncleared: PlacedExtent[] = [];
@@ -104,13 +102,13 @@ export class Extents {
       const detail = `the range ends at byte ${end} of ${identity.lengthBytes}`;
       throw new LessorError('MEMORY_TOO_SMALL', detail);
     }
-    const index = this.#indexOf(identity);
+    const index = this.#objects.open(identity);
     const taken: PlacedExtent[] = [];
     try {
       for (let at = roundDown(startBytes, extentBytes); at < end; at += extentBytes) {
         const needed = Math.min(end - at, extentBytes);
         const key = (at / extentBytes) * 2 + (isWritable ? 1 : 0);
-        let extent = index.get(key);
+        let extent = index.byKey.get(key);
         // One that lost its memory, or was placed before the object grew, serves only its users.
         const isUsable =
           extent !== undefined && extent.lengthBytes >= needed && !this.#isGone(extent);
@@ -120,7 +118,7 @@ export class Extents {
       }
     } catch (error) {
       this.release(taken, account, user);
-      this.#forgetIndex(identity.device, identity.inode, index);
+      this.#objects.close(index);
       throw error;
     }
     return taken;
@@ -163,28 +161,6 @@ export class Extents {
     return this.#memory.identity(fd);
   }
 
-  #indexOf(identity: MemoryIdentity): Map<number, PlacedExtent> {
-    let inodes = this.#objects.get(identity.device);
-    if (inodes === undefined) {
-      inodes = new Map();
-      this.#objects.set(identity.device, inodes);
-    }
-    let index = inodes.get(identity.inode);
-    if (index === undefined) {
-      index = new Map();
-      inodes.set(identity.inode, index);
-    }
-    return index;
-  }
-
-  #forgetIndex(device: bigint, inode: bigint, index: Map<number, PlacedExtent>): void {
-    if (index.size > 0) return;
-    const inodes = this.#objects.get(device);
-    if (inodes?.get(inode) !== index) return;
-    inodes.delete(inode);
-    if (inodes.size === 0) this.#objects.delete(device);
-  }
-
   #isGone(extent: PlacedExtent): boolean {
     return this.#arena.faults[extent.slot] !== extent.faultsBefore;
   }
@@ -215,7 +191,7 @@ export class Extents {
   #place(
     fd: Fd,
     identity: MemoryIdentity,
-    index: Map<number, PlacedExtent>,
+    index: ObjectExtents<PlacedExtent>,
     key: number,
     startBytes: number,
     isWritable: boolean,
@@ -253,8 +229,6 @@ export class Extents {
       lengthBytes,
       index,
       key,
-      device: identity.device,
-      inode: identity.inode,
       slot,
       faultsBefore: this.#arena.faults[slot] ?? 0,
       chargeBytes,
@@ -262,15 +236,15 @@ export class Extents {
       accounts: new Map(),
       isReported: false,
     };
-    index.set(key, extent);
+    index.byKey.set(key, extent);
     this.#placed.add(extent);
     this.#placedBytes += chargeBytes;
     return extent;
   }
 
   #unplace(extent: PlacedExtent): void {
-    if (extent.index.get(extent.key) === extent) extent.index.delete(extent.key);
-    this.#forgetIndex(extent.device, extent.inode, extent.index);
+    if (extent.index.byKey.get(extent.key) === extent) extent.index.byKey.delete(extent.key);
+    this.#objects.close(extent.index);
     this.#placed.delete(extent);
     this.#placedBytes -= extent.chargeBytes;
     if (!this.#clear(extent)) this.#uncleared.push(extent);

@@ -73,7 +73,7 @@ export class Hwpt {
       area.file = undefined;
     }
     ioas.domains.add(this);
-    ioas.alignment = BigInt(pageBytes);
+    ioas.alignmentMask = BigInt(pageBytes - 1);
   }
 
   get root(): number {
@@ -84,7 +84,7 @@ export class Hwpt {
   mapArea(area: Area, call: string): void {
     const flags = entryFlags(area);
     const start = Number(area.start);
-    const lengthBytes = Number(area.last - area.start) + 1;
+    const lengthBytes = Number(area.last) + 1 - start;
     const charge = this.#chargeOf(area.account);
     let mappedBytes = 0;
     try {
@@ -110,7 +110,8 @@ export class Hwpt {
 
   /** The caller releases nodes and the charge once this is acknowledged. */
   unmapArea(area: Area): void {
-    this.#table.unmap(Number(area.start), Number(area.last - area.start) + 1);
+    const start = Number(area.start);
+    this.#table.unmap(start, Number(area.last) + 1 - start);
   }
 
   /** As `unmapArea` for every area, at once. */
@@ -135,7 +136,7 @@ export class Hwpt {
     const { ioas } = this;
     ioas.domains.delete(this);
     ioas.unreserve(this);
-    if (ioas.domains.size === 0) ioas.alignment = 1n;
+    if (ioas.domains.size === 0) ioas.alignmentMask = 0n;
     this.#discardTable();
   }
 

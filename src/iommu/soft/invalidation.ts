@@ -61,18 +61,23 @@ export class Invalidation {
    * @throws LessorError `DEADLINE_EXCEEDED`: the device must be reset; `workerGone` then releases.
    */
   invalidate(release?: () => void): Promise<void> {
-    if (this.#isAsleep()) {
-      Atomics.add(this.#words, generationWord, 1);
-      // Asleep after the bump: it reads the generation before its first translation.
-      if (this.#isAsleep()) {
-        this.#settle();
-        release?.();
-        return acknowledged;
-      }
+    if (this.acknowledgeNow()) {
+      release?.();
+      return acknowledged;
     }
     this.#open ??= this.#openBatch();
     if (release !== undefined) this.#open.releases.push(release);
     return this.#open.promise;
+  }
+
+  /** True when the device sleeps: then nothing removed before this call is in use any more. */
+  acknowledgeNow(): boolean {
+    if (!this.#isAsleep()) return false;
+    Atomics.add(this.#words, generationWord, 1);
+    // Asleep after the bump: it reads the generation before its first translation.
+    if (!this.#isAsleep()) return false;
+    this.#settle();
+    return true;
   }
 
   /** Resolves when everything removed so far is acknowledged; starts no generation of its own. */

@@ -36,8 +36,8 @@ export class Ioas {
   areas = new IntervalIndex<Area>();
   readonly domains = new Set<Hwpt>();
   allowed = new IntervalIndex<IovaRange>();
-  /** 1, or the page size once there is a domain. */
-  alignment = 1n;
+  /** Alignment less 1: of a byte, or of a page once there is a domain. */
+  alignmentMask = 0n;
   #reserved: readonly Reservation[] = [];
 
   /** Ranges without any reservation, ascending. */
@@ -46,7 +46,11 @@ export class Ioas {
   }
 
   meetsReserved(start: bigint, last: bigint): boolean {
-    for (const range of this.#reserved) if (range.start <= last && range.last >= start) return true;
+    const reserved = this.#reserved;
+    for (let index = 0; index < reserved.length; index++) {
+      const range = reserved[index]!;
+      if (range.start <= last && range.last >= start) return true;
+    }
     return false;
   }
 
@@ -83,7 +87,7 @@ export class Ioas {
 
   /** @throws OsError `EADDRINUSE` when an area does not fit the page size. */
   checkPageAlignment(call: string): void {
-    if (this.alignment !== 1n) return;
+    if (this.alignmentMask !== 0n) return;
     const mask = BigInt(pageBytes - 1);
     for (const { start, last, fileStart } of this.areas) {
       if (((start | (last + 1n) | fileStart) & mask) !== 0n) {

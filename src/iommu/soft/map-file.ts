@@ -8,7 +8,6 @@ import {
   u64Max,
 } from '../iommufd.js';
 import { findIoas, pin, releaseWhenSettled, type SoftContext } from './context.js';
-import { pageBytes } from './entry.js';
 import type { Hwpt } from './hwpt.js';
 import type { Area, Ioas } from './ioas.js';
 import { fail } from './objects.js';
@@ -29,7 +28,7 @@ export function mapFile(context: SoftContext, request: MapRequest): bigint {
   if ((flags & protectionMask) === 0) throw fail('EINVAL', call, 'neither read nor write');
   const ioas = findIoas(context, request.ioasId, call);
   if (length === 0n) throw fail('EINVAL', call, 'length 0');
-  if (start + length - 1n > u64Max) throw fail('EOVERFLOW', call, 'start + length');
+  if (start > u64Max - length + 1n) throw fail('EOVERFLOW', call, 'start + length');
   if (fd !== undefined && !fd.isOpen) throw fail('EBADF', call, 'closed descriptor');
   const iova = place(ioas, request);
   const area: Area = {
@@ -50,12 +49,13 @@ export function mapFile(context: SoftContext, request: MapRequest): bigint {
 }
 
 function place(ioas: Ioas, { flags, start, length, iova }: MapRequest): bigint {
-  const mask = ioas.alignment - 1n;
+  const mask = ioas.alignmentMask;
   if ((length & mask) !== 0n) throw fail('EINVAL', call, 'unaligned length');
   let placed = iova;
   if ((flags & IOMMU_IOAS_MAP_FIXED_IOVA) !== 0) checkFixed(ioas, iova, length, call);
   else placed = placeAutomatically(ioas, start, length, call);
-  if ((start & BigInt(pageBytes - 1) & mask) !== 0n) throw fail('EINVAL', call, 'unaligned start');
+  // The mask covers at most the offset in a page.
+  if ((start & mask) !== 0n) throw fail('EINVAL', call, 'unaligned start');
   return placed;
 }
 

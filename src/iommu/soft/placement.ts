@@ -9,7 +9,7 @@ const page = BigInt(pageBytes);
 
 /** @throws OsError `EINVAL`, `EOVERFLOW`, `EEXIST`; in this order of checks. */
 export function checkFixed(ioas: Ioas, iova: bigint, length: bigint, call: string): void {
-  if ((iova & (ioas.alignment - 1n)) !== 0n) throw fail('EINVAL', call, 'unaligned iova');
+  if ((iova & ioas.alignmentMask) !== 0n) throw fail('EINVAL', call, 'unaligned iova');
   const last = iova + length - 1n;
   if (last > u64Max) throw fail('EOVERFLOW', call, 'iova + length');
   if (ioas.meetsReserved(iova, last)) throw fail('EINVAL', call, 'reserved iova');
@@ -31,7 +31,7 @@ export function placeAutomatically(
 ): bigint {
   if (length >= u64Max / 2n) throw fail('EOVERFLOW', call, 'length');
   const alignment = alignmentOf(source, length);
-  if (alignment < ioas.alignment) throw fail('EINVAL', call, 'source below the alignment');
+  if (alignment <= ioas.alignmentMask) throw fail('EINVAL', call, 'source below the alignment');
   for (const allowed of allowedSpans(ioas)) {
     const first = candidateIn(allowed, alignment, source % page, length);
     if (first === undefined) continue;

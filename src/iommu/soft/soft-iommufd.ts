@@ -35,7 +35,8 @@ export class SoftIommufd implements Iommufd {
   readonly #goneListeners = new Listeners<MemoryGone>();
 
   constructor(options: SoftIommufdOptions) {
-    this.#context = { ...options, objects: new ObjectTable<SoftObject>() };
+    const { pool, extents, invalidation } = options;
+    this.#context = { objects: new ObjectTable<SoftObject>(), pool, extents, invalidation };
   }
 
   ioasAlloc(flags = 0): number {
@@ -51,7 +52,7 @@ export class SoftIommufd implements Iommufd {
     return {
       ranges: ranges.slice(0, rangesMax),
       rangeCount: ranges.length,
-      alignment: ioas.alignment,
+      alignment: ioas.alignmentMask + 1n,
       errno: ranges.length > rangesMax ? 'EMSGSIZE' : undefined,
     };
   }
@@ -76,7 +77,9 @@ export class SoftIommufd implements Iommufd {
   }
 
   ioasMapUnreachable(request: Omit<MapFileRequest, 'fd' | 'start'>): bigint {
-    return mapFile(this.#context, { ...request, fd: undefined, start: 0n });
+    const { flags, ioasId, length, iova, account } = request;
+    const whole = { flags, ioasId, fd: undefined, start: 0n, length, iova, account };
+    return mapFile(this.#context, whole);
   }
 
   ioasUnmap(request: UnmapRequest): bigint {
