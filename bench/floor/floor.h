@@ -28,7 +28,8 @@ static inline volatile uint32_t *map_shared(void) {
     perror("fstat");
     exit(1);
   }
-  void *memory = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, SHARED_FD, 0);
+  size_t bytes = (size_t)status.st_size;
+  void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, SHARED_FD, 0);
   if (memory == MAP_FAILED) {
     perror("mmap");
     exit(1);

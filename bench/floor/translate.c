@@ -73,7 +73,8 @@ int main(int argc, char **argv) {
   int dense = strcmp(argv[2], "dense") == 0;
   /* As a JavaScript SharedArrayBuffer is: anonymous, without large pages. */
   size_t length = 1ull << 31;
-  words = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  words = mmap(NULL, length, PROT_READ | PROT_WRITE, flags, -1, 0);
   double *starts = malloc(count * sizeof *starts);
   double *pages = malloc(count * sizeof *pages);
   addresses = malloc(ADDRESSES * sizeof *addresses);

@@ -34,7 +34,8 @@ static const arena *arena_of(const call_arguments *call) {
 static void *range_of(const arena *at, int64_t offset, int64_t length, int64_t unit) {
   if (at == NULL || offset < 0 || length <= 0 || offset % unit != 0 || length % unit != 0)
     return NULL;
-  if ((uint64_t)offset > at->length || (uint64_t)length > at->length - (uint64_t)offset) return NULL;
+  if ((uint64_t)offset > at->length) return NULL;
+  if ((uint64_t)length > at->length - (uint64_t)offset) return NULL;
   return at->base + offset;
 }
 

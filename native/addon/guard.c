@@ -59,7 +59,8 @@ static _Atomic int previous_flags;
 
 /* mmap by number: interposed wrappers are not async-signal-safe. */
 static bool remap(uintptr_t start, uintptr_t end, int protection, int flags, int fd) {
-  long at = syscall(SYS_mmap, start, end - start, protection, flags | MAP_FIXED | MAP_PRIVATE, fd, 0);
+  int fixed = flags | MAP_FIXED | MAP_PRIVATE;
+  long at = syscall(SYS_mmap, start, end - start, protection, fixed, fd, 0);
   return at == (long)start;
 }
 

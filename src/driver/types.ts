@@ -44,7 +44,7 @@ export interface Slice {
   grant(terms: Terms): Promise<void>;
   /** Stops the slice from starting DMA; `idle` only when what it started has finished. */
   quiesce(signal: AbortSignal): Promise<'idle' | 'busy'>;
-  /** Harder than quiesce. `idle` as above. Leaves the slice as after grant when it holds a grant. */
+  /** Harder than quiesce. `idle` as above. Leaves the slice as after grant if it has a grant. */
   reset(signal: AbortSignal): Promise<'idle' | 'busy'>;
   /** Takes back PASID or bounds. Called after idle, or when a quarantine is released. */
   ungrant(): Promise<void>;

@@ -106,7 +106,7 @@ interface Place extends RegionRange {
   readonly name: string;
 }
 
-/** Windows of all slices, and what none may touch, in order of place: neighbours may not overlap. */
+/** Windows of all slices, and what none may touch, by place: neighbours may not overlap. */
 function checkOverlaps(slices: readonly Slice[], reserved: readonly RegionRange[]): void {
   const places: Place[] = slices.flatMap((slice) =>
     slice.windows.map(({ region, offsetBytes, lengthBytes, name }) => {

@@ -66,7 +66,7 @@ export interface Window extends AsyncDisposable {
   readonly fd: Fd | undefined;
   readonly lengthBytes: number;
   readonly revocation: Revocation;
-  /** Access by message, offsets from the window's start; all ones before connect and after detach. */
+  /** Access by message, from the window's start; all ones before connect and after detach. */
   readonly registers: Registers;
   /**
    * Seals, verifies the state off-thread, joins to the device.

@@ -17,7 +17,7 @@ const died: EndReason = { cause: 'holder died', detail: 'its holder is gone' };
 
 /** What the table has to say, by hand: state, `-` illegal, `.` ignored. Sub-cases below. */
 const expected: Record<LeaseEventType, string> = {
-  //          queued   granting   granted    active     revoking   reclaiming quarantined ended refused
+  // queued, granting, granted, active, revoking, reclaiming, quarantined, ended, refused
   grant: '    granting -          -          -          -          -          -           -     -',
   granted: '  -        granted    -          -          -          -          -           -     -',
   grantFailed: '-      reclaiming -          -          -          -          -           -     -',
@@ -184,6 +184,17 @@ describe('before the grant', () => {
       ],
     });
   });
+});
+
+test('a failed grant that names no code is the failure of the driver', () => {
+  const step = leaseStep(states.granting, events.grantFailed);
+  expect(step?.effects[0]).toMatchObject({ type: 'refuse', code: 'DRIVER_FAILED' });
+  const ended = leaseStep(
+    { ...states.granting, endAfterGrant: true, reason: died },
+    events.grantFailed,
+  );
+  expect(ended?.effects[0]).toMatchObject({ type: 'refuse', code: 'LEASE_ENDED' });
+  expect(ended?.next.reason).toEqual(died);
 });
 
 describe('revoking', () => {

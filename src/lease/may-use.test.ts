@@ -31,6 +31,13 @@ test('a lease that winds down says so', () => {
   expect(useRefusal(stateOf('revoking'), 'map')).toBe('LEASE_REVOKING');
 });
 
+test('a lease that nobody was given yet is not found', () => {
+  for (const name of ['queued', 'granting'] as const) {
+    expect(useRefusal({ name }, 'renew')).toBe('LEASE_NOT_FOUND');
+    expect(useRefusal({ name }, 'release')).toBeUndefined();
+  }
+});
+
 test('registers need the windows to be connected', () => {
   for (const name of ['granted', 'revoking'] as const) {
     expect(useRefusal({ name }, 'access')).toBe('LEASE_NOT_ENABLED');

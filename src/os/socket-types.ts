@@ -9,7 +9,7 @@ export interface PeerCredentials {
 }
 
 export interface StreamHandler {
-  /** How many bytes the next read may return at most, at least 1: a protocol reads its header alone. */
+  /** Bytes of the next read at most, at least 1: a protocol may read its header alone. */
   wantBytes(): number;
   /**
    * Bytes that arrived, with the descriptors that came with them. The handler owns both. The
@@ -27,7 +27,7 @@ export interface StreamHandler {
 }
 
 export interface StreamOptions {
-  /** Descriptors accepted with one read; more end the stream, all closed. 0 sets SO_PASSRIGHTS=0. */
+  /** Descriptors taken with one read; more end the stream, all closed. 0: SO_PASSRIGHTS=0. */
   readonly fdsMax: number;
   /**
    * For peers that are not trusted: bytes that carry descriptors are received by a helper process,

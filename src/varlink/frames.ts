@@ -49,8 +49,9 @@ export class FrameReader implements Disposable {
   }
 
   /**
-   * Takes what one read returned, and hands out the messages it completes. Stop feeding after an
-   * error, and dispose; disposing inside of `receive` hands out no more. Frames that were handed out belong to the receiver.
+   * Takes what one read returned, and hands out the messages it completes, which belong to the
+   * receiver. Stop feeding after an error, and dispose. Disposing inside of `receive` hands out
+   * no more.
    *
    * @throws ProtocolError
    */

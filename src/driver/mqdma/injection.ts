@@ -14,7 +14,7 @@ const sliceFaults: Readonly<Record<string, InjectionRegister>> = {
   'lost-interrupts': 'INJECT_LOST_INTERRUPTS',
 };
 
-/** The faults that `injectFault` knows. `dead` is the whole function's: 1 until reset, 2 for good. */
+/** The faults that `injectFault` knows. `dead` is the function's: 1 until reset, 2 for good. */
 export const injections = [...Object.keys(sliceFaults), 'dead'] as const;
 
 /** @throws LessorError `INVALID_ARGUMENT`, `UNSUPPORTED` */

@@ -80,7 +80,7 @@ export class Hwpt {
     return this.#table.root;
   }
 
-  /** All or nothing; the caller then has its retired nodes acknowledged. @throws OsError `ENOMEM` */
+  /** All or nothing; the caller has its retired nodes acknowledged. @throws OsError `ENOMEM` */
   mapArea(area: Area, call: string): void {
     const flags = entryFlags(area);
     const start = Number(area.start);
