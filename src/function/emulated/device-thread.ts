@@ -28,7 +28,10 @@ export class DeviceThread {
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), {
       name: `lessor ${name}`,
       workerData: source,
+      stdout: true,
     });
+    // The broker's standard output is for its answers.
+    this.#worker.stdout.pipe(process.stderr, { end: false });
     let failure: string | undefined;
     this.#worker.on('error', (error) => {
       failure ??= `the device failed: ${detailOf(error)}`;

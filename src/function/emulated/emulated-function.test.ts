@@ -25,6 +25,7 @@ import {
   realOs,
 } from '../testing/emulated-fixture.js';
 import type { FunctionEvent, Window } from '../types.js';
+import { createEmulatedFunction } from './index.js';
 
 const register = counterRegister;
 const { clock, memory } = realOs;
@@ -65,6 +66,17 @@ describe('device', () => {
     });
     await eventually(clock, 'no descriptor is left', () => openCount() === before);
     expect(mappingCount()).toBe(0);
+  });
+
+  it('that the module does not export is named', async () => {
+    const module = new URL('../testing/counter-device.js', import.meta.url).href;
+    const helpers = new DirectHelpers(memory);
+    const device = { module, exportName: 'createNothing', options: undefined };
+    const made = createEmulatedFunction({ os: realOs, helpers, device, name: 'nothing' });
+    await expect(made).rejects.toMatchObject({
+      code: 'FUNCTION_GONE',
+      message: expect.stringContaining('exports no function createNothing'),
+    });
   });
 
   it.each([
@@ -255,6 +267,35 @@ describe('helpers', () => {
     await expect(unsealed.connect()).rejects.toMatchObject({ code: 'WINDOW_REVOKED' });
     await window[Symbol.asyncDispose]();
     await unsealed[Symbol.asyncDispose]();
+  });
+});
+
+describe('a window', () => {
+  it.each(['detach', 'dispose'] as const)('that is to %s while it connects', async (end) => {
+    const helpers = new DirectHelpers(memory);
+    await using fixture = await createEmulatedFixture({ helpers });
+    let open = (): void => {};
+    helpers.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    const window = await openFrame(fixture, 0);
+    const connected = window.connect();
+    const again = window.connect();
+    const ended = end === 'detach' ? window.detach() : window[Symbol.asyncDispose]();
+    again.catch(() => {});
+    if (end === 'detach') await ended;
+    open();
+    await expect(connected).rejects.toMatchObject({ code: 'WINDOW_REVOKED' });
+    await expect(again).rejects.toMatchObject({ code: 'WINDOW_REVOKED' });
+    await ended;
+    if (end === 'dispose') {
+      await expect(window.zap(100)).rejects.toMatchObject({ code: 'WINDOW_REVOKED' });
+    }
+    await window[Symbol.asyncDispose]();
+    const next = await openConnected(fixture, 0);
+    await setTarget(fixture, next, 2);
+    await eventually(clock, 'count of 2', async () => (await countOf(fixture, 0)) === 2);
+    await next[Symbol.asyncDispose]();
   });
 });
 

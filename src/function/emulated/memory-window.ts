@@ -72,6 +72,9 @@ export class MemoryWindow implements Window {
   #isJoined = false;
   /** Resolves once the worker uses nothing of the window's range. */
   #parted: Promise<void> = Promise.resolve();
+  /** Helper operations under way: they need the descriptors. */
+  readonly #helping = new Set<Promise<unknown>>();
+  #connecting: Promise<void> | undefined;
   #detaching: Promise<void> | undefined;
   #disposing: Promise<void> | undefined;
 
@@ -88,26 +91,12 @@ export class MemoryWindow implements Window {
 
   async connect(): Promise<void> {
     if (this.#state === 'connected') return;
-    if (this.#state !== 'open') throw new LessorError('WINDOW_REVOKED', 'the window was detached');
-    this.#parts.checkPresent();
-    this.#state = 'connecting';
-    try {
-      await this.#sealAndVerify();
-      this.#checkConnecting();
-      // What the client stored before counts for nothing: the device starts from all zeros.
-      if (this.#parts.spec.access === 'read-write') {
-        this.#parts.view.clearWords(this.#parts.memory.at, this.lengthBytes);
-        this.#checkMemory();
-      }
-      this.#isJoined = true;
-      await this.#parts.frames.join(this.#parts.plan.frames, this.#parts.memory.at);
-      this.#checkConnecting();
-      this.#checkMemory();
-      this.#state = 'connected';
-    } catch (error) {
-      await this.detach();
-      throw error;
+    if (this.#state === 'detached') {
+      throw new LessorError('WINDOW_REVOKED', 'the window was detached');
     }
+    this.#parts.checkPresent();
+    this.#connecting ??= this.#connect();
+    await this.#connecting;
   }
 
   detach(): Promise<void> {
@@ -118,8 +107,9 @@ export class MemoryWindow implements Window {
   async zap(deadlineMs: number): Promise<'gone' | 'orphan'> {
     await this.detach();
     const { helpers, memory, uid, log } = this.#parts;
+    if (this.#disposing) throw new LessorError('WINDOW_REVOKED', 'the window was disposed');
     try {
-      await helpers.truncate(memory.ownFd, 0, { uid, deadlineMs });
+      await this.#help(helpers.truncate(memory.ownFd, 0, { uid, deadlineMs }));
       return 'gone';
     } catch (error) {
       // The cut was made; what the holder keeps reaches nobody.
@@ -151,11 +141,32 @@ export class MemoryWindow implements Window {
     return Atomics.load(arena.faults, memory.slot) !== this.#faultsAtFirst;
   }
 
+  async #connect(): Promise<void> {
+    this.#state = 'connecting';
+    try {
+      await this.#sealAndVerify();
+      this.#checkConnecting();
+      // What the client stored before counts for nothing: the device starts from all zeros.
+      if (this.#parts.spec.access === 'read-write') {
+        this.#parts.view.clearWords(this.#parts.memory.at, this.lengthBytes);
+        this.#checkMemory();
+      }
+      this.#isJoined = true;
+      await this.#parts.frames.join(this.#parts.plan.frames, this.#parts.memory.at);
+      this.#checkConnecting();
+      this.#checkMemory();
+      this.#state = 'connected';
+    } catch (error) {
+      await this.detach();
+      throw error;
+    }
+  }
+
   async #sealAndVerify(): Promise<void> {
     const { helpers, memory, uid } = this.#parts;
     const wanted = F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
     const terms = { uid, deadlineMs: sealDeadlineMs };
-    const { seals, lengthBytes } = await helpers.seal(memory.ownFd, wanted, terms);
+    const { seals, lengthBytes } = await this.#help(helpers.seal(memory.ownFd, wanted, terms));
     // The state decides: the holder may have added the same seals first, or other ones.
     if ((seals & allSeals) !== windowSeals) {
       throw new LessorError('WINDOW_SEALS', `the window's memory has seals ${hex(seals)}`);
@@ -176,6 +187,15 @@ export class MemoryWindow implements Window {
     throw new LessorError('WINDOW_SEALS', 'the holder truncated the window');
   }
 
+  async #help<T>(operation: Promise<T>): Promise<T> {
+    this.#helping.add(operation);
+    try {
+      return await operation;
+    } finally {
+      this.#helping.delete(operation);
+    }
+  }
+
   async #detach(): Promise<void> {
     const { arena, memory, frames, plan, holder } = this.#parts;
     this.#state = 'detached';
@@ -194,6 +214,7 @@ export class MemoryWindow implements Window {
   async #dispose(): Promise<void> {
     await this.detach();
     await this.#parted;
+    await Promise.allSettled(this.#helping);
     const { arena, memory, release } = this.#parts;
     arena.clear(memory.at, this.lengthBytes, memory.slot);
     memory.clientFd.close();

@@ -7,6 +7,8 @@ import { waitForChange } from './wait-async.js';
 
 /** Longest time that main spins for an answer before it waits in its event loop. */
 const spinMillis = 0.02;
+/** Bounds the spin where the clock stands still. */
+const spinCountMax = 10_000;
 
 function macrotask(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
@@ -65,9 +67,11 @@ export class WorkerLink {
     Atomics.store(this.#words, word.mainSpins, 1);
     const endMs = this.#clock.nowMs() + spinMillis;
     let done = false;
+    let count = 0;
     do {
       done = isDone();
-    } while (!done && this.#clock.nowMs() < endMs);
+      count += 1;
+    } while (!done && count < spinCountMax && this.#clock.nowMs() < endMs);
     Atomics.store(this.#words, word.mainSpins, 0);
     // What came meanwhile was not notified.
     this.#deliver();

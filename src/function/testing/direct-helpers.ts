@@ -9,18 +9,20 @@ export class DirectHelpers implements HelperPool {
   readonly #memory: MemoryOs;
   /** Set: the next operations do not answer before their deadline. */
   isStuck = false;
+  /** Set: operations begin once it resolves. */
+  gate: Promise<void> | undefined;
 
   constructor(memory: MemoryOs) {
     this.#memory = memory;
   }
 
   async truncate(...[fd, lengthBytes]: Parameters<HelperPool['truncate']>): Promise<void> {
-    this.#check();
+    await this.#begin();
     this.#memory.truncate(fd, lengthBytes);
   }
 
   async seal(...[fd, seals]: Parameters<HelperPool['seal']>): ReturnType<HelperPool['seal']> {
-    this.#check();
+    await this.#begin();
     try {
       this.#memory.addSeals(fd, seals);
     } catch {
@@ -42,7 +44,8 @@ export class DirectHelpers implements HelperPool {
 
   async [Symbol.asyncDispose](): Promise<void> {}
 
-  #check(): void {
+  async #begin(): Promise<void> {
+    await this.gate;
     if (this.isStuck) throw new LessorError('DEADLINE_EXCEEDED', 'the helper is stuck');
   }
 }
