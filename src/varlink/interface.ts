@@ -108,8 +108,8 @@ method Release(id: string) -> ()
 
 method List() -> (leases: []Lease)
 
-# With "more": every event from now on.
-method Monitor() -> (event: Event)
+# With "more": every event from now on; the last reply has none.
+method Monitor() -> (event: ?Event)
 
 # Every error carries the same four: code, the errno for a system call that wants one, what to do,
 # and what happened here.

@@ -1,0 +1,91 @@
+// What the driver tells the broker, and what it may ask: refused DMA, slices that cannot be
+// trusted, interrupts and memory of its own.
+import type { Clock } from '../base/clock.js';
+import type { Logger } from '../base/log.js';
+import { hex, roundUp } from '../base/units.js';
+import type { DriverHost, ScratchMemory, Slice, SliceFault } from '../driver/types.js';
+import { F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK } from '../os/memory-types.js';
+import type { BrokerContext } from './context.js';
+import type { BrokerLease } from './lease.js';
+
+export class BrokerDriverHost implements DriverHost {
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly #context: BrokerContext;
+  readonly #leaseOf: (slice: Slice) => BrokerLease | undefined;
+
+  constructor(context: BrokerContext, leaseOf: (slice: Slice) => BrokerLease | undefined) {
+    this.#context = context;
+    this.#leaseOf = leaseOf;
+    this.log = context.log;
+    this.clock = context.os.clock;
+  }
+
+  fault(slice: Slice, fault: SliceFault): void {
+    const lease = this.#leaseOf(slice);
+    if (lease !== undefined) lease.publish({ type: 'fault', fault });
+    else this.#context.hub.publish({ type: 'fault', slice: slice.name, fault });
+    this.log.info('dma refused', {
+      slice: slice.name,
+      lease: lease?.terms.id,
+      iova: hex(fault.iova),
+      access: fault.access,
+      reason: fault.reason,
+    });
+  }
+
+  unhealthy(slice: Slice | undefined, reason: string): void {
+    if (slice === undefined) {
+      this.#context.functionStuck(reason);
+      return;
+    }
+    this.log.warn('unhealthy slice', { slice: slice.name, reason });
+    this.#leaseOf(slice)?.break(reason);
+  }
+
+  async onInterrupt(vector: number, listener: () => void): Promise<AsyncDisposable> {
+    const { fn, os } = this.#context;
+    const fd = os.events.createEventFd();
+    const watch = os.events.watch(fd, () => {
+      if (os.events.drain(fd) > 0n) listener();
+    });
+    const stop = (): void => {
+      watch[Symbol.dispose]();
+      fd.close();
+    };
+    try {
+      await fn.setInterrupt(vector, fd.duplicate());
+    } catch (error) {
+      stop();
+      throw error;
+    }
+    return {
+      async [Symbol.asyncDispose]() {
+        await fn.setInterrupt(vector, undefined);
+        stop();
+      },
+    };
+  }
+
+  scratchMemory(lengthBytes: number): ScratchMemory {
+    const { memory } = this.#context.os;
+    const wholeBytes = roundUp(lengthBytes, memory.pageBytes);
+    const fd = memory.create('lessor-scratch', wholeBytes);
+    try {
+      memory.addSeals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+      const mapping = memory.map(fd, { offsetBytes: 0, lengthBytes: wholeBytes, writable: true });
+      return {
+        memory: { fd, offsetBytes: 0 },
+        lengthBytes: wholeBytes,
+        u32: new Uint32Array(mapping.buffer),
+        [Symbol.dispose]() {
+          mapping[Symbol.dispose]();
+          fd.close();
+        },
+      };
+    } catch (error) {
+      fd.close();
+      throw error;
+    }
+  }
+}

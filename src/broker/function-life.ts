@@ -1,0 +1,81 @@
+// Reset and loss of the function: every lease goes with it, every quarantine ends with it.
+import { LessorError } from '../base/errors.js';
+import type { RunningDriver } from '../driver/types.js';
+import type { BrokerContext } from './context.js';
+import type { Granter } from './granter.js';
+import { inTime } from './in-time.js';
+import type { LeaseBook } from './lease-book.js';
+
+export interface FunctionLifeOptions {
+  readonly context: BrokerContext;
+  readonly driver: RunningDriver;
+  readonly book: LeaseBook;
+  readonly granter: Granter;
+  /** Called with the new epoch before any lease can be granted under it. */
+  readonly onEpoch: () => void;
+}
+
+export class FunctionLife {
+  readonly #options: FunctionLifeOptions;
+  #resetting: Promise<number> | undefined;
+  #gone: string | undefined;
+
+  constructor(options: FunctionLifeOptions) {
+    this.#options = options;
+  }
+
+  /** Why the function is gone; undefined while it is there. */
+  get gone(): string | undefined {
+    return this.#gone;
+  }
+
+  /**
+   * Reclaims every lease, resets the function, brings the driver up again and frees what was in
+   * quarantine. A second call joins the first.
+   *
+   * @returns The new epoch.
+   * @throws LessorError `FUNCTION_GONE` when the function does not come back.
+   */
+  reset(reason: string): Promise<number> {
+    this.#resetting ??= this.#reset(reason).finally(() => {
+      this.#resetting = undefined;
+    });
+    return this.#resetting;
+  }
+
+  /** The function vanished: nothing is left to quiesce. */
+  lose(detail: string): void {
+    if (this.#gone !== undefined) return;
+    this.#gone = detail;
+    const { context, book } = this.#options;
+    context.log.error('the function is gone', { detail });
+    context.hub.publish({ type: 'gone', reason: detail });
+    for (const lease of book.live) lease.dispatch({ type: 'functionGone' });
+  }
+
+  async #reset(reason: string): Promise<number> {
+    const { context, driver, book, granter, onEpoch } = this.#options;
+    const { os, fn, deadlines, hub, log } = context;
+    if (this.#gone !== undefined) throw new LessorError('FUNCTION_GONE', this.#gone);
+    log.warn('function reset', { reason });
+    granter.hold(true);
+    hub.publish({ type: 'resetting', reason });
+    const leases = book.live;
+    for (const lease of leases) lease.dispatch({ type: 'functionReset' });
+    await Promise.all(leases.map((lease) => lease.settled));
+    const done = await inTime(os.clock, deadlines.resetFunctionMs, async (signal) => {
+      await fn.reset(signal);
+      await driver.restart();
+    });
+    if (done.type !== 'done') {
+      const why = done.type === 'timeout' ? 'the reset was not answered' : String(done.error);
+      this.lose(why);
+      throw new LessorError('FUNCTION_GONE', why);
+    }
+    onEpoch();
+    for (const lease of book.live) lease.dispatch({ type: 'quarantineReleased' });
+    granter.hold(false);
+    hub.publish({ type: 'reset', reason, outcome: `epoch ${context.epoch}` });
+    return context.epoch;
+  }
+}

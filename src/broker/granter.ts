@@ -1,0 +1,269 @@
+// From a request to a granted lease: verdict, slice, queue, PASID, IOVA window.
+import { assert, LessorError } from '../base/errors.js';
+import type { Isolation } from '../base/labels.js';
+import { limits } from '../base/limits.js';
+import type { Slice } from '../driver/types.js';
+import { type IovaRange, IovaWindows } from '../lease/iova-windows.js';
+import { PasidPool } from '../lease/pasid-pool.js';
+import { type Fit, type Waiter, WaitQueue } from '../lease/wait-queue.js';
+import { decide } from '../policy/decide.js';
+import type {
+  AcquireRequest,
+  Facts,
+  PeerFacts,
+  LeaseTerms as PolicyTerms,
+} from '../policy/types.js';
+import type { BrokerContext } from './context.js';
+import type { Inventory } from './inventory.js';
+import { layoutOf } from './layout.js';
+import { BrokerLease } from './lease.js';
+import type { LeaseBook } from './lease-book.js';
+
+interface Waiting extends Waiter {
+  readonly request: AcquireRequest;
+  readonly serve: (slice: Slice) => void;
+}
+
+export class Granter {
+  readonly #context: BrokerContext;
+  readonly #inventory: Inventory;
+  readonly #book: LeaseBook;
+  readonly #isolation: Isolation;
+  readonly #pasids: PasidPool;
+  readonly #iovas: IovaWindows;
+  readonly #queue = new WaitQueue<Waiting>();
+  #draining = false;
+  #held = false;
+
+  constructor(context: BrokerContext, inventory: Inventory, book: LeaseBook, isolation: Isolation) {
+    const { info } = context.fn;
+    this.#context = context;
+    this.#inventory = inventory;
+    this.#book = book;
+    this.#isolation = isolation;
+    this.#pasids = new PasidPool(info.pasidBits);
+    this.#iovas = new IovaWindows(info.aperture, info.iovaPageBytes);
+  }
+
+  /** PASIDs in use, those in quarantine included. */
+  get pasidCount(): number {
+    return this.#pasids.takenCount;
+  }
+
+  /** Bytes of IOVA windows in use. */
+  get iovaBytes(): number {
+    return this.#iovas.takenBytes;
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** From now on every request is denied. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /** While held, requests that may wait do so and others are told that nothing is free. */
+  hold(held: boolean): void {
+    this.#held = held;
+    if (!held) this.pump();
+  }
+
+  /**
+   * Grants a lease, waiting for a slice as long as the request allows.
+   *
+   * @param gone - Aborts when the peer has gone away.
+   * @throws LessorError what policy says; `NO_FREE_SLICE` naming the holders; `DRIVER_FAILED`.
+   */
+  async acquire(request: AcquireRequest, peer: PeerFacts, gone: AbortSignal): Promise<BrokerLease> {
+    const candidates = this.#inventory.candidates({
+      ...(request.kind === undefined ? {} : { kind: request.kind }),
+      ...(request.slice === undefined ? {} : { slice: request.slice }),
+    });
+    const verdict = decide(request, this.#factsFor(peer, candidates));
+    if ('deny' in verdict) throw new LessorError(verdict.code, verdict.detail);
+    const slice = this.#freeSlice(request);
+    const lease =
+      slice === undefined
+        ? await this.#wait(request, verdict.terms, peer, gone)
+        : this.#make(slice, verdict.terms, peer);
+    const stop = (): void => {
+      lease.dispatch({ type: 'holderGone' });
+    };
+    gone.addEventListener('abort', stop, { once: true });
+    if (gone.aborted) stop();
+    try {
+      await lease.granted;
+    } finally {
+      gone.removeEventListener('abort', stop);
+    }
+    return lease;
+  }
+
+  /** Serves whoever can be served now; called when a slice became free. */
+  pump(): void {
+    for (;;) {
+      const waiter = this.#queue.take((candidate) => this.#judge(candidate));
+      if (waiter === undefined) return;
+      // Leased in the same turn in which it was found free.
+      waiter.serve(this.#freeSlice(waiter.request) as Slice);
+    }
+  }
+
+  #judge({ request }: Waiting): Fit {
+    if (this.#freeSlice(request) !== undefined) return 'take';
+    return request.exclusive ? 'hold' : 'pass';
+  }
+
+  /** A slice that this request could have now. */
+  #freeSlice(request: AcquireRequest): Slice | undefined {
+    if (this.#held) return undefined;
+    const live = this.#book.live;
+    if (request.exclusive ? live.length > 0 : live.some((lease) => lease.terms.exclusive)) {
+      return undefined;
+    }
+    return this.#inventory.slices.find(
+      (slice) =>
+        (request.slice === undefined || slice.name === request.slice) &&
+        (request.kind === undefined || slice.kind === request.kind) &&
+        this.#inventory.isFree(slice),
+    );
+  }
+
+  #wait(
+    request: AcquireRequest,
+    terms: PolicyTerms,
+    peer: PeerFacts,
+    gone: AbortSignal,
+  ): Promise<BrokerLease> {
+    if (terms.waitMs === 0 || gone.aborted) throw this.#busyError(request);
+    const id = this.#context.os.randomHex(16);
+    return new Promise((resolve, reject) => {
+      const stopWaiting = (): void => {
+        timer[Symbol.dispose]();
+        gone.removeEventListener('abort', giveUp);
+      };
+      const giveUp = (): void => {
+        stopWaiting();
+        if (this.#queue.cancel(id) !== undefined) reject(this.#busyError(request));
+      };
+      const serve = (slice: Slice): void => {
+        stopWaiting();
+        try {
+          resolve(this.#make(slice, terms, peer));
+        } catch (error) {
+          reject(error);
+        }
+      };
+      const timer = this.#context.os.clock.after(terms.waitMs, giveUp);
+      gone.addEventListener('abort', giveUp, { once: true });
+      try {
+        this.#queue.add({ id, uid: peer.uid, priority: terms.priority, request, serve });
+      } catch (error) {
+        stopWaiting();
+        reject(error);
+      }
+    });
+  }
+
+  #busyError(request: AcquireRequest): LessorError {
+    const holders = this.#inventory
+      .holders(this.#inventory.slices)
+      .map(({ slice, leaseId, state }) => {
+        const lease = this.#book.live.find((candidate) => candidate.terms.id === leaseId);
+        const who = lease === undefined ? state : `uid ${lease.terms.uid} pid ${lease.terms.pid}`;
+        return `${slice}: ${leaseId.slice(0, 8)} ${who}`;
+      });
+    const what = request.slice ?? request.kind ?? 'any slice';
+    const shown = holders.slice(0, 8).join('; ');
+    const more = holders.length > 8 ? `; and ${holders.length - 8} more` : '';
+    return new LessorError('NO_FREE_SLICE', `${what} is not free: ${shown}${more}`);
+  }
+
+  #factsFor(peer: PeerFacts, candidates: readonly Slice[]): Facts {
+    const { fn, switches, os } = this.#context;
+    const [slice] = candidates;
+    assert(slice !== undefined, 'candidates are never empty');
+    const mappable = slice.windows.every((window) => window.mappable);
+    return {
+      peer,
+      brokerUid: os.processes.uid,
+      switches,
+      offer: {
+        isolation: this.#isolation,
+        revocations: mappable ? ['kernel', 'mediated'] : ['mediated'],
+        vectors: slice.vectors.length,
+        iovaPageBytes: fn.info.iovaPageBytes,
+        apertureBytes: fn.info.aperture.end - fn.info.aperture.start,
+      },
+      usage: {
+        leasesOfUid: this.#book.countOf(peer.uid) + this.#queue.countOf(peer.uid),
+        draining: this.#draining,
+      },
+      limits: { ...limits },
+    };
+  }
+
+  #make(slice: Slice, terms: PolicyTerms, peer: PeerFacts): BrokerLease {
+    const { os } = this.#context;
+    const { pasid, iovaWindow } = this.#pickAddresses(terms);
+    const id = os.randomHex(16);
+    const vectorList = slice.vectors.slice(0, terms.vectors);
+    const lease = new BrokerLease(
+      this.#context,
+      {
+        ...terms,
+        id,
+        slice,
+        layout: layoutOf(slice.windows, vectorList.length),
+        uid: peer.uid,
+        pid: peer.pid,
+        mapped: terms.revocation !== 'mediated',
+        epoch: this.#context.epoch,
+        pasid,
+        iovaWindow,
+        bounded: this.#isolation === 'device-bounds',
+        vectorList,
+        createdMs: Math.round(os.clock.wallMs()),
+      },
+      {
+        free: () => this.#free(lease, pasid, iovaWindow),
+        quarantine: () => {
+          this.#inventory.quarantine(slice, id);
+          if (pasid !== undefined) this.#pasids.quarantine(pasid);
+        },
+      },
+    );
+    this.#inventory.lease(slice, id);
+    this.#book.add(lease);
+    lease.dispatch({ type: 'grant' });
+    return lease;
+  }
+
+  #pickAddresses(terms: PolicyTerms): { pasid: number | undefined; iovaWindow: IovaRange } {
+    const pageBytes = this.#context.fn.info.iovaPageBytes;
+    const iovaWindow = this.#iovas.allocate(Math.max(terms.memoryBytes, pageBytes));
+    if (iovaWindow === undefined) {
+      throw new LessorError('QUOTA_EXCEEDED', 'no IOVA window of that size is left');
+    }
+    if (terms.isolation !== 'pasid') return { pasid: undefined, iovaWindow };
+    const pasid = this.#pasids.allocate();
+    if (pasid === undefined) {
+      this.#iovas.free(iovaWindow);
+      throw new LessorError('QUOTA_EXCEEDED', 'every PASID is in use');
+    }
+    return { pasid, iovaWindow };
+  }
+
+  #free(lease: BrokerLease, pasid: number | undefined, iovaWindow: IovaRange): void {
+    this.#inventory.release(lease.terms.slice);
+    if (pasid !== undefined) this.#pasids.free(pasid);
+    this.#iovas.free(iovaWindow);
+    this.#book.retire(lease);
+    this.#context.os.clock.after(this.#context.deadlines.fencedEndpointMs, () =>
+      this.#book.forget(lease),
+    );
+    this.pump();
+  }
+}

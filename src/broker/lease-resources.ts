@@ -1,0 +1,111 @@
+// Everything a granted lease holds of the function, made in order and given back by the reclaim.
+import { AssertionFailure, LessorError } from '../base/errors.js';
+import { hex } from '../base/units.js';
+import type { Window } from '../function/types.js';
+import type { BrokerContext } from './context.js';
+import { LeaseDma } from './lease-dma.js';
+import { LeaseInterrupts } from './lease-interrupts.js';
+import type { LeaseTerms } from './lease-terms.js';
+
+export interface ResourceEvents {
+  /** The lease cannot go on, through its holder's doing. */
+  readonly onBroken: (detail: string) => void;
+}
+
+export class LeaseResources {
+  readonly #context: BrokerContext;
+  readonly #terms: LeaseTerms;
+  readonly #events: ResourceEvents;
+  readonly #windows: Window[] = [];
+  readonly #watches: Disposable[] = [];
+  readonly interrupts: LeaseInterrupts;
+  #dma: LeaseDma | undefined;
+  #granted = false;
+  #closed = false;
+
+  constructor(context: BrokerContext, terms: LeaseTerms, events: ResourceEvents) {
+    this.#context = context;
+    this.#terms = terms;
+    this.#events = events;
+    this.interrupts = new LeaseInterrupts(context.fn, context.os.events, terms.vectorList);
+  }
+
+  /** One window per backing of the layout, in its order. */
+  get windows(): readonly Window[] {
+    return this.#windows;
+  }
+
+  get mappedBytes(): number {
+    return this.#dma?.mappedBytes ?? 0;
+  }
+
+  get dma(): LeaseDma {
+    if (this.#dma === undefined) throw new AssertionFailure('a lease without address space');
+    return this.#dma;
+  }
+
+  /** Makes windows and address space, then has the driver program the slice. */
+  async open(): Promise<void> {
+    const { fn, os } = this.#context;
+    const { slice, layout, iovaWindow, pasid, allowUnsealedMemory } = this.#terms;
+    const space = await fn.dma.open({ pasid });
+    this.#dma = new LeaseDma({
+      memory: os.memory,
+      space,
+      window: iovaWindow,
+      pageBytes: fn.info.iovaPageBytes,
+      allowUnsealedMemory,
+      onMemoryGone: (mapping) =>
+        this.#events.onBroken(`memory behind iova ${hex(mapping.iova)} was truncated`),
+    });
+    for (const backing of layout.backings) {
+      const window = await fn.openWindow(backing, { uid: this.#terms.uid });
+      this.#windows.push(window);
+      this.#watches.push(
+        window.onTruncated(() => this.#events.onBroken('a window was truncated by its holder')),
+      );
+    }
+    // After a deadline nobody waits for this; what was made late is given back at once.
+    if (this.#closed) throw new LessorError('DEADLINE_EXCEEDED', 'the grant came too late');
+    this.#granted = true;
+    await slice.grant({
+      leaseId: this.#terms.id,
+      epoch: this.#terms.epoch,
+      pasid,
+      bounds: this.#terms.bounded ? iovaWindow : undefined,
+    });
+    // Bus Master Enable is clear at first.
+    await slice.permitDma?.(false);
+  }
+
+  /** Seals, verifies and joins every window to the device. */
+  async connect(): Promise<void> {
+    for (const window of this.#windows) await window.connect();
+  }
+
+  async detach(): Promise<void> {
+    await Promise.all(this.#windows.map((window) => window.detach()));
+  }
+
+  /** `orphan` when the bytes of some window stay with the holder, inert. */
+  async zap(deadlineMs: number): Promise<'gone' | 'orphan'> {
+    const outcomes = await Promise.all(this.#windows.map((window) => window.zap(deadlineMs)));
+    return outcomes.includes('orphan') ? 'orphan' : 'gone';
+  }
+
+  /** Takes PASID or bounds back from the device. Does nothing when nothing was granted. */
+  async ungrant(): Promise<void> {
+    if (!this.#granted) return;
+    await this.#terms.slice.ungrant();
+    this.#granted = false;
+  }
+
+  /** Unmaps everything, acknowledged, and gives back windows and address space. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const watch of this.#watches.splice(0)) watch[Symbol.dispose]();
+    await this.#dma?.close();
+    this.#dma = undefined;
+    await Promise.all(this.#windows.splice(0).map((window) => window[Symbol.asyncDispose]()));
+  }
+}

@@ -1,0 +1,68 @@
+// What an embedding program gives to createBroker.
+import type { Logger } from '../base/log.js';
+import type { Driver } from '../driver/types.js';
+import type { PciFunction } from '../function/types.js';
+import type { HelperPool } from '../os/helper-types.js';
+import type { Os } from '../os/os-types.js';
+
+/** What the operator allows beyond the defaults; all off by default. */
+export interface Switches {
+  /** Leases whose clients can reach each other's memory. */
+  readonly allowCooperative: boolean;
+  /** Client memory without F_SEAL_SHRINK, for VM monitors that seal nothing. */
+  readonly allowUnsealedMemory: boolean;
+  /** The admin method Inject. */
+  readonly faultInjection: boolean;
+}
+
+/** Deadlines of one reclaim phase and of what surrounds it, in milliseconds. */
+export interface Deadlines {
+  readonly grantMs: number;
+  readonly connectMs: number;
+  readonly detachMs: number;
+  readonly zapMs: number;
+  readonly quiesceMs: number;
+  readonly resetSliceMs: number;
+  readonly disarmMs: number;
+  readonly ungrantMs: number;
+  readonly unmapMs: number;
+  readonly resetFunctionMs: number;
+  /** How long an ended lease's endpoint goes on answering ENODEV. */
+  readonly fencedEndpointMs: number;
+}
+
+export const defaultDeadlines: Deadlines = {
+  grantMs: 2000,
+  connectMs: 2000,
+  detachMs: 1000,
+  zapMs: 500,
+  quiesceMs: 500,
+  resetSliceMs: 500,
+  disarmMs: 500,
+  ungrantMs: 500,
+  unmapMs: 1000,
+  resetFunctionMs: 5000,
+  fencedEndpointMs: 5000,
+};
+
+export interface BrokerOptions {
+  readonly os: Os;
+  readonly helpers: HelperPool;
+  /** Owned by the broker from here on: disposed when it closes. */
+  readonly fn: PciFunction;
+  readonly driver: Driver<unknown>;
+  readonly driverOptions?: unknown;
+  /** Control socket; the admin socket is beside it. Directory must exist. */
+  readonly socketPath: string;
+  readonly adminPath: string;
+  /** Mode of the control socket, default 0o660. */
+  readonly socketMode?: number;
+  readonly switches?: Partial<Switches>;
+  readonly deadlines?: Partial<Deadlines>;
+  readonly log: Logger;
+  /**
+   * Called when something that lessor guarantees did not hold. The embedding program must end;
+   * the broker has begun to take every lease back.
+   */
+  readonly onBug?: (error: unknown) => void;
+}

@@ -1,0 +1,117 @@
+// `lessor acquire`: hold a lease in the foreground, or become a program that holds it.
+import type { Command } from 'commander';
+import { LessorError } from '../base/errors.js';
+import type { AcquireRequest } from '../client/client.js';
+import { connect } from '../client/index.js';
+import { resolveInPath } from '../os/index.js';
+import { parseBytes, parseCount, parseDurationMs } from './arguments.js';
+import { printJson, tell } from './output.js';
+import { socketOf } from './sockets.js';
+
+interface AcquireOptions {
+  readonly kind?: string;
+  readonly slice?: string;
+  readonly memory: number;
+  readonly vectors?: number;
+  readonly isolation?: string;
+  readonly revocation?: string;
+  readonly exclusive?: boolean;
+  readonly ttl?: number;
+  readonly wait?: number;
+  readonly json?: boolean;
+}
+
+function requestOf(options: AcquireOptions): AcquireRequest {
+  const { kind, slice, memory, vectors, isolation, revocation, exclusive, ttl, wait } = options;
+  return {
+    memoryBytes: memory,
+    ...(kind === undefined ? {} : { kind }),
+    ...(slice === undefined ? {} : { slice }),
+    ...(vectors === undefined ? {} : { vectors }),
+    ...(isolation === undefined ? {} : { isolation }),
+    ...(revocation === undefined ? {} : { revocation }),
+    ...(exclusive === undefined ? {} : { exclusive }),
+    ...(ttl === undefined ? {} : { ttlMs: ttl }),
+    ...(wait === undefined ? {} : { waitMs: wait }),
+  };
+}
+
+/** What a shell answers for a command that could not be run. */
+const notRun = 127;
+
+function giveUp(name: string, error: unknown): never {
+  tell(`lessor: ${name}: ${error instanceof Error ? error.message : String(error)}`);
+  process.exit(notRun);
+}
+
+async function become(
+  words: readonly string[],
+  options: AcquireOptions,
+  command: Command,
+): Promise<void> {
+  const [name = ''] = words;
+  let path: string;
+  try {
+    // Resolved before the lease is taken: a typing error must not cost a slice.
+    path = resolveInPath(name, process.env);
+  } catch (error) {
+    giveUp(name, error);
+  }
+  const client = await connect({ socket: socketOf(command) });
+  const handover = await client.acquireForHandover(requestOf(options));
+  try {
+    client.exec(handover, path, words);
+  } catch (error) {
+    giveUp(name, error);
+  }
+}
+
+async function hold(options: AcquireOptions, command: Command): Promise<void> {
+  const client = await connect({ socket: socketOf(command) });
+  try {
+    const lease = await client.acquire(requestOf(options));
+    if (options.json) printJson(lease.record);
+    else tell(`holding ${lease.record.slice} as ${lease.record.id}; Ctrl-C releases it`);
+    const stop = (): void => {
+      lease.close().catch(() => undefined);
+    };
+    process.once('SIGINT', stop);
+    process.once('SIGTERM', stop);
+    const end = await lease.ended;
+    tell(`ended: ${end.reason}`);
+    if (!end.released) throw new LessorError('LEASE_REVOKED', end.reason);
+  } finally {
+    client.close();
+  }
+}
+
+export function addAcquireCommand(program: Command): void {
+  program
+    .command('acquire')
+    .description('take a lease; with a command, become that program holding it')
+    .argument('[command...]', 'program and its arguments, after --')
+    .option('--kind <kind>', 'kind of slice')
+    .option('--slice <name>', 'this very slice')
+    .option('--memory <bytes>', 'size of the IOVA window', parseBytes, 1024 * 1024)
+    .option('--vectors <count>', 'interrupts', parseCount)
+    .option('--isolation <minimum>', 'pasid, exclusive, device-bounds, server or cooperative')
+    .option('--revocation <minimum>', 'mediated, kernel, orphan or process')
+    .option('--exclusive', 'be the only lease on the function')
+    .option('--ttl <time>', 'end by itself after this time', parseDurationMs)
+    .option('--wait <time>', 'wait in the queue for a free slice', parseDurationMs)
+    .option('--json', 'the lease as JSON on stdout')
+    .passThroughOptions()
+    .addHelpText(
+      'after',
+      `
+The program finds the lease fd and its control connection at descriptors 3 and 4
+(LISTEN_FDS=2, LISTEN_FDNAMES=lease:control); Lease.fromEnvironment() takes both.
+
+Examples:
+  lessor acquire --memory 64k --json
+  lessor acquire --kind queue --ttl 5m -- node worker.js`,
+    )
+    .action((words: string[], options: AcquireOptions, command: Command) =>
+      words.length > 0 ? become(words, options, command) : hold(options, command),
+    );
+}

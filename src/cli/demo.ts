@@ -1,0 +1,29 @@
+// `lessor demo`: the story.
+import { type Command, Option } from 'commander';
+import { runDemo } from '../demo/run.js';
+import { printJson } from './output.js';
+
+interface DemoOptions {
+  readonly json?: boolean;
+  readonly hold?: boolean;
+  readonly leakDescriptor?: boolean;
+}
+
+async function demo(options: DemoOptions): Promise<void> {
+  const report = await runDemo({
+    hold: options.hold ?? false,
+    leakDescriptor: options.leakDescriptor ?? false,
+  });
+  if (options.json) printJson(report);
+  process.exitCode = report.ok ? 0 : 1;
+}
+
+export function addDemoCommand(program: Command): void {
+  program
+    .command('demo')
+    .description('one broker, several clients: what is promised, attacked and measured')
+    .option('--json', 'the findings as JSON on stdout, the story on stderr')
+    .option('--hold', 'leave the last broker running until a signal')
+    .addOption(new Option('--leak-descriptor').hideHelp())
+    .action(demo);
+}

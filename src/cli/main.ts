@@ -1,0 +1,63 @@
+// The command line: parses, calls a command, turns errors into exit statuses.
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { addAcquireCommand } from './acquire.js';
+import { addDemoCommand } from './demo.js';
+import { complaintOf, exitStatus } from './exit.js';
+import { addListingCommands } from './listing.js';
+import { addOperatorCommands } from './operator.js';
+import { tell } from './output.js';
+import { addServeCommand } from './serve.js';
+
+function version(): string {
+  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+function createProgram(): Command {
+  const program = new Command('lessor')
+    .description('Leases narrow, revocable slices of a PCI function to client processes.')
+    .version(version())
+    .option('--socket <path>', 'control socket of the broker (or $LESSOR_SOCKET)')
+    .showHelpAfterError('(lessor --help shows the commands)')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  lessor demo                              the whole story, on an emulated function
+  lessor serve                             own a function and lease its slices
+  lessor acquire --memory 1m -- ./client   run a program that holds a lease
+  lessor leases --json                     what is leased, for programs
+
+Exit status: 0 ok, 1 failure, 2 usage, 3 not ready, 4 denied, 5 busy, 6 revoked.`,
+    )
+    .exitOverride()
+    .enablePositionalOptions();
+  addServeCommand(program);
+  addDemoCommand(program);
+  addListingCommands(program);
+  addAcquireCommand(program);
+  addOperatorCommands(program);
+  return program;
+}
+
+async function main(): Promise<void> {
+  // A reader that has seen enough (lessor leases | head) is not a failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(exitStatus.ok);
+    throw error;
+  });
+  try {
+    await createProgram().parseAsync(process.argv);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? exitStatus.ok : exitStatus.usage;
+      return;
+    }
+    const { status, lines } = complaintOf(error);
+    for (const line of lines) tell(line);
+    process.exitCode = status;
+  }
+}
+
+await main();

@@ -1,0 +1,115 @@
+// `lessor serve`: own a function and lease its slices until a signal.
+import { openSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Command, Option } from 'commander';
+import { createBroker } from '../broker/broker.js';
+import { createEmbeddedMqdma } from '../broker/embedded.js';
+import { adminPathOf, makeRunDirectory, ownRunDirectory } from '../client/run-directory.js';
+import { loadDriver } from '../driver/index.js';
+import { createOs } from '../os/index.js';
+import { parseCount } from './arguments.js';
+import { exitStatus } from './exit.js';
+import { createLogger, isLogLevel } from './log.js';
+import { printJson, tell } from './output.js';
+
+interface ServeOptions {
+  readonly driver: string;
+  readonly isolation?: string;
+  readonly queues: number;
+  readonly name: string;
+  readonly allowCooperative?: boolean;
+  readonly allowUnsealedMemory?: boolean;
+  readonly faultInjection?: boolean;
+  readonly log: string;
+  readonly json?: boolean;
+  readonly leakDescriptor?: boolean;
+}
+
+function socketPathFor(name: string, command: Command): string {
+  const { socket } = command.optsWithGlobals<{ socket?: string }>();
+  if (socket !== undefined) return socket;
+  const uid = process.getuid?.() ?? 0;
+  const directory = ownRunDirectory(process.env, uid);
+  makeRunDirectory(directory, uid);
+  return join(directory, `${name}.sock`);
+}
+
+async function serve(options: ServeOptions, command: Command): Promise<void> {
+  const log = createLogger(isLogLevel(options.log) ? options.log : 'warn');
+  const os = createOs();
+  const helpers = os.createHelpers();
+  const socketPath = socketPathFor(options.name, command);
+  // A broker holds other processes' secrets: no core dumps, no ptrace, no /proc for its uid.
+  os.processes.setDumpable(false);
+  const driver = await loadDriver(options.driver, { uid: os.processes.uid });
+  const fn = await createEmbeddedMqdma({
+    os,
+    helpers,
+    name: options.name,
+    queueCount: options.queues,
+    faultInjection: options.faultInjection ?? false,
+    log,
+  });
+  const broker = await createBroker({
+    os,
+    helpers,
+    fn,
+    driver,
+    driverOptions: options.isolation === undefined ? {} : { isolation: options.isolation },
+    socketPath,
+    adminPath: adminPathOf(socketPath),
+    switches: {
+      allowCooperative: options.allowCooperative ?? false,
+      allowUnsealedMemory: options.allowUnsealedMemory ?? false,
+      faultInjection: options.faultInjection ?? false,
+    },
+    log,
+    onBug: (error) => crash(error),
+  });
+  const crash = (error: unknown): void => {
+    tell(`lessor: a bug in lessor: ${error instanceof Error ? error.stack : String(error)}`);
+    void broker.close().finally(() => process.exit(exitStatus.bug));
+  };
+  process.on('uncaughtException', crash);
+  process.on('unhandledRejection', crash);
+  if (options.leakDescriptor) broker.onEnded(() => openSync('/dev/null', 'r'));
+  if (options.json) printJson({ socket: socketPath, pid: process.pid });
+  else tell(`lessor: ${fn.info.name} (${broker.isolation}) on ${socketPath}`);
+  const stop = (): void => {
+    broker.close().catch(crash);
+  };
+  process.once('SIGINT', stop);
+  process.once('SIGTERM', stop);
+  await broker.closed;
+  await helpers[Symbol.asyncDispose]();
+}
+
+export function addServeCommand(program: Command): void {
+  program
+    .command('serve')
+    .description('own a function and lease its slices')
+    .option('--driver <name>', 'built-in driver, package or path', 'mqdma')
+    .option('--isolation <mode>', 'pasid, device-bounds or cooperative, as the driver offers')
+    .option('--queues <count>', 'queues of the emulated function', parseCount, 16)
+    .option('--name <name>', 'name of the function and its socket', 'mqdma0')
+    .option('--allow-cooperative', 'lease slices whose clients can reach each other')
+    .option('--allow-unsealed-memory', 'take client memory without F_SEAL_SHRINK')
+    .option('--fault-injection', 'offer the admin method Inject')
+    .addOption(
+      new Option('--log <level>', 'debug, info, warn or error')
+        .choices(['debug', 'info', 'warn', 'error'])
+        .default('warn'),
+    )
+    .option('--json', 'one JSON line on stdout when ready')
+    // For the proof that a leak is found: one descriptor lost per ended lease.
+    .addOption(new Option('--leak-descriptor').hideHelp())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  lessor serve
+  lessor serve --isolation device-bounds --queues 64
+  lessor --socket /tmp/my.sock serve --log info`,
+    )
+    .action(serve);
+}

@@ -1,0 +1,197 @@
+// A client of a broker: asks for leases, lists them, watches events.
+import { LessorError } from '../base/errors.js';
+import type { Fd } from '../os/fd.js';
+import type { Os } from '../os/os-types.js';
+import type { StreamSocket } from '../os/socket-types.js';
+import { VarlinkClient } from '../varlink/client.js';
+import type {
+  AcquireParameters,
+  AcquireReply,
+  EventRecord,
+  InfoReply,
+  LeaseRecord,
+} from '../varlink/interface.js';
+import type { MoreReplies } from '../varlink/reply-queue.js';
+import { execWithLease } from './handover.js';
+import type { Lease } from './lease.js';
+import { LeaseEvents } from './lease-events.js';
+import { openLease } from './open-lease.js';
+
+const service = 'io.lessor.Control';
+const answerMs = 10_000;
+
+export interface AcquireRequest extends Omit<AcquireParameters, 'listen'> {
+  /** False: the caller calls `lease.enable()` itself, after mapping memory. Default true. */
+  readonly enable?: boolean;
+}
+
+/** A lease that was not touched, to be given to another program. Descriptors are owned. */
+export interface Handover {
+  readonly record: LeaseRecord;
+  readonly lease: Fd;
+  /** The control connection, which ends the lease when it closes; absent for `holder: 'fd'`. */
+  readonly control: Fd | undefined;
+}
+
+export interface Monitor {
+  /** Resolves when the broker or `close` ended it. */
+  readonly done: Promise<void>;
+  close(): void;
+}
+
+interface RawLease {
+  readonly record: LeaseRecord;
+  readonly fd: Fd;
+  readonly socket: StreamSocket;
+  readonly connection: VarlinkClient;
+  readonly replies: MoreReplies<AcquireReply> | undefined;
+}
+
+export class Client implements Disposable {
+  readonly socketPath: string;
+  readonly #os: Os;
+  #shared: VarlinkClient | undefined;
+
+  constructor(os: Os, socketPath: string) {
+    this.#os = os;
+    this.socketPath = socketPath;
+    // A wrong path is told at once, not at the first call.
+    this.#shared = this.#connect().connection;
+  }
+
+  async info(): Promise<InfoReply> {
+    return this.#call<InfoReply>('GetInfo', {});
+  }
+
+  async leases(): Promise<readonly LeaseRecord[]> {
+    return (await this.#call<{ leases: LeaseRecord[] }>('List', {})).leases;
+  }
+
+  /**
+   * Takes a lease: windows mapped, interrupts ready, device enabled.
+   *
+   * @throws LessorError `NO_FREE_SLICE`, `DENIED`, `UNKNOWN_KIND`, `ISOLATION_UNAVAILABLE`, ...
+   */
+  async acquire(request: AcquireRequest): Promise<Lease> {
+    const { enable = true } = request;
+    const raw = await this.#acquire(request);
+    const events =
+      raw.replies === undefined ? undefined : new LeaseEvents(raw.connection, raw.replies);
+    if (events === undefined) raw.connection[Symbol.dispose]();
+    return openLease(this.#os, raw.record, raw.fd, events, enable);
+  }
+
+  /** Takes a lease for another program; no byte is sent on it. */
+  async acquireForHandover(request: AcquireRequest): Promise<Handover> {
+    const raw = await this.#acquire(request);
+    if (raw.replies === undefined) {
+      raw.connection[Symbol.dispose]();
+      return { record: raw.record, lease: raw.fd, control: undefined };
+    }
+    // What the broker says from here on belongs to the other program.
+    raw.socket.pause();
+    return { record: raw.record, lease: raw.fd, control: raw.socket.fd.duplicate() };
+  }
+
+  /** Turns this process into a program that holds the lease. Returns only by throwing OsError. */
+  exec(handover: Handover, path: string, argv: readonly string[]): never {
+    return execWithLease(this.#os, handover, path, argv);
+  }
+
+  /** Prolongs a lease of this process, from now. @returns Its new end in wall milliseconds. */
+  async renew(id: string, ttlMs: number): Promise<number> {
+    return (await this.#call<{ expiresMs: number }>('Renew', { id, ttlMs })).expiresMs;
+  }
+
+  /** Ends a lease of this process, or as root any. Resolves when it was reclaimed. */
+  async release(id: string): Promise<void> {
+    await this.#call('Release', { id });
+  }
+
+  /** Calls back for every event from now on. */
+  monitor(listener: (event: EventRecord) => void): Monitor {
+    const { connection } = this.#connect();
+    const replies = connection.callMore<{ event: EventRecord }>(`${service}.Monitor`, {});
+    let closing = false;
+    const pump = async (): Promise<void> => {
+      try {
+        for await (const { parameters } of replies) listener(parameters.event);
+      } catch (error) {
+        if (!closing) throw error;
+      }
+    };
+    return {
+      done: pump(),
+      close: () => {
+        closing = true;
+        connection[Symbol.dispose]();
+      },
+    };
+  }
+
+  close(): void {
+    this.#shared?.[Symbol.dispose]();
+    this.#shared = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #connect(): { connection: VarlinkClient; socket: StreamSocket } {
+    const socket = connectTo(this.#os, this.socketPath);
+    return { connection: new VarlinkClient(socket, this.#os.clock), socket };
+  }
+
+  async #call<T>(method: string, parameters: object): Promise<T> {
+    if (this.#shared === undefined || this.#shared.closed.aborted) {
+      this.#shared = this.#connect().connection;
+    }
+    const reply = await this.#shared.call<T>(`${service}.${method}`, parameters, {
+      deadlineMs: answerMs,
+    });
+    return reply.parameters;
+  }
+
+  async #acquire(request: AcquireRequest): Promise<RawLease> {
+    const { enable: _, ...parameters } = request;
+    const { connection, socket } = this.#connect();
+    const options = { deadlineMs: answerMs + (request.waitMs ?? 0) };
+    const method = `${service}.Acquire`;
+    try {
+      const replies =
+        request.holder === 'fd'
+          ? undefined
+          : connection.callMore<AcquireReply>(method, parameters, options);
+      const reply =
+        replies === undefined
+          ? await connection.call<AcquireReply>(method, parameters, options)
+          : await replies.next();
+      const { lease: record, fd: index } = reply?.parameters ?? {};
+      const fd = index === undefined ? undefined : reply?.fds[index];
+      if (record === undefined || fd === undefined) {
+        throw new LessorError('FRAME_MALFORMED', 'the broker granted a lease without a descriptor');
+      }
+      return { record, fd, socket, connection, replies };
+    } catch (error) {
+      connection[Symbol.dispose]();
+      throw error;
+    }
+  }
+}
+
+/** @throws LessorError `BROKER_NOT_FOUND` with the path, OsError otherwise. */
+export function connectTo(os: Os, path: string): StreamSocket {
+  try {
+    return os.sockets.connect(path);
+  } catch (error) {
+    const { errno } = error as { errno?: string };
+    if (errno === 'ENOENT' || errno === 'ECONNREFUSED') {
+      throw new LessorError('BROKER_NOT_FOUND', `no broker answers on ${path}`, { cause: error });
+    }
+    if (errno === 'EACCES') {
+      throw new LessorError('DENIED', `${path} may not be opened`, { cause: error });
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,78 @@
+// lessor/client: hold leases of a function that a broker owns.
+import { Fd } from '../os/fd.js';
+import { createOs } from '../os/index.js';
+import { loadNative } from '../os/native.js';
+import type { Os } from '../os/os-types.js';
+import { AdminClient } from './admin.js';
+import type { AcquireRequest } from './client.js';
+import { Client } from './client.js';
+import { leaseFromEnvironment } from './handover.js';
+import type { Lease } from './lease.js';
+import { adminPathOf, findControlSocket } from './run-directory.js';
+
+export { isLessorError, LessorError } from '../base/errors.js';
+export type { EventRecord, FaultRecord, InfoReply, LeaseRecord } from '../varlink/interface.js';
+export { AdminClient, type Inspection } from './admin.js';
+export { type AcquireRequest, Client, type Handover, type Monitor } from './client.js';
+export type { LeaseInterrupt } from './interrupt.js';
+export {
+  type ForeignMemory,
+  Lease,
+  type LeaseEnd,
+  type LeaseEventMap,
+  type LeaseMapping,
+} from './lease.js';
+export type { LeaseMemory } from './lease-memory.js';
+export type { LeaseWindow, MappedWindow, MessageWindow } from './window.js';
+
+export interface ConnectOptions {
+  /** Default: $LESSOR_SOCKET, else the only broker found under the run directories. */
+  readonly socket?: string;
+}
+
+let shared: Os | undefined;
+
+function os(): Os {
+  const known = shared ?? createOs();
+  shared = known;
+  return known;
+}
+
+function controlSocket(options: ConnectOptions): string {
+  return findControlSocket(options.socket, process.env, os().processes.uid);
+}
+
+/**
+ * Connects to a broker.
+ *
+ * @throws LessorError `BROKER_NOT_FOUND`, `BROKER_AMBIGUOUS`, `DENIED`
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Client> {
+  return new Client(os(), controlSocket(options));
+}
+
+/** Connects to a broker and takes a lease; both end with the lease. */
+export async function acquire(request: AcquireRequest & ConnectOptions): Promise<Lease> {
+  const { socket, ...rest } = request;
+  const client = await connect(socket === undefined ? {} : { socket });
+  try {
+    return await client.acquire(rest);
+  } finally {
+    client.close();
+  }
+}
+
+/** Connects to the admin socket of a broker; `socket` names that one, not the control socket. */
+export async function connectAdmin(options: ConnectOptions = {}): Promise<AdminClient> {
+  return new AdminClient(os(), options.socket ?? adminPathOf(controlSocket({})));
+}
+
+/**
+ * The lease that `lessor acquire -- command` passed to this process.
+ *
+ * @throws LessorError `INVALID_ARGUMENT` when there is none.
+ */
+export function fromEnvironment(options: { readonly enable?: boolean } = {}): Promise<Lease> {
+  const adopt = (number: number): Fd => new Fd(loadNative(), number);
+  return leaseFromEnvironment(os(), adopt, process.env, options.enable ?? true);
+}

@@ -1,0 +1,39 @@
+// From a lease fd to a Lease: negotiate, map every window, then enable.
+import type { Fd } from '../os/fd.js';
+import type { Os } from '../os/os-types.js';
+import type { LeaseRecord } from '../varlink/interface.js';
+import { connectVfioUser } from '../vfio-user/client.js';
+import { Lease } from './lease.js';
+import { openWindows } from './lease-device.js';
+import type { LeaseEvents } from './lease-events.js';
+
+/**
+ * Opens a lease by its descriptor.
+ *
+ * @param fd - Ownership passes, also when this rejects.
+ * @param enable - Connect the windows and permit DMA. After that no new writable mapping of a
+ *   window can be made, so every window is mapped before.
+ */
+export async function openLease(
+  os: Os,
+  record: LeaseRecord,
+  fd: Fd,
+  events: LeaseEvents | undefined,
+  enable: boolean,
+): Promise<Lease> {
+  let lease: Lease | undefined;
+  try {
+    const device = await connectVfioUser(os.sockets.stream(fd), { clock: os.clock });
+    const windows = await openWindows(os.memory, device).catch((error: unknown) => {
+      device.close();
+      throw error;
+    });
+    lease = new Lease({ os, record, device, windows, events });
+    if (enable) await lease.enable();
+    return lease;
+  } catch (error) {
+    if (lease === undefined) events?.close();
+    else await lease.close();
+    throw error;
+  }
+}

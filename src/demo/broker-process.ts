@@ -1,0 +1,66 @@
+// A broker of the demo: `lessor serve` in a process of its own.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { LessorError } from '../base/errors.js';
+
+export type DemoMode = 'pasid' | 'device-bounds' | 'cooperative';
+
+const program = fileURLToPath(new URL('../../../bin/lessor.js', import.meta.url));
+const readyMs = 20_000;
+const stopMs = 10_000;
+
+export class BrokerProcess {
+  readonly mode: DemoMode;
+  readonly socketPath: string;
+  readonly #child: ChildProcess;
+  readonly exited: Promise<number | null>;
+
+  private constructor(mode: DemoMode, socketPath: string, child: ChildProcess) {
+    this.mode = mode;
+    this.socketPath = socketPath;
+    this.#child = child;
+    this.exited = new Promise((resolve) => child.once('exit', (code) => resolve(code)));
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** Starts a broker and waits until it takes requests. */
+  static async start(
+    mode: DemoMode,
+    directory: string,
+    options: { leakDescriptor: boolean },
+  ): Promise<BrokerProcess> {
+    const socketPath = join(directory, `${mode}.sock`);
+    const words = ['--socket', socketPath, 'serve', '--json', '--isolation', mode];
+    words.push('--fault-injection', '--log', 'error');
+    if (mode === 'cooperative') words.push('--allow-cooperative');
+    if (options.leakDescriptor) words.push('--leak-descriptor');
+    const child = spawn(process.execPath, [program, ...words], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const broker = new BrokerProcess(mode, socketPath, child);
+    await broker.#ready();
+    return broker;
+  }
+
+  #ready(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const fail = (why: string): void => reject(new LessorError('DRIVER_FAILED', why));
+      const timer = AbortSignal.timeout(readyMs);
+      timer.addEventListener('abort', () => fail('the broker did not become ready'));
+      this.#child.stdout?.once('data', () => resolve());
+      void this.exited.then((code) => fail(`the broker ended with status ${code}`));
+    });
+  }
+
+  /** Asks the broker to end and waits for it. @returns Its exit status. */
+  async stop(): Promise<number | null> {
+    this.#child.kill('SIGTERM');
+    const late = AbortSignal.timeout(stopMs);
+    late.addEventListener('abort', () => this.#child.kill('SIGKILL'));
+    return this.exited;
+  }
+}

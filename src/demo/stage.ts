@@ -1,0 +1,149 @@
+// One broker with its clients: what every act of the story works with.
+
+import type { AdminClient } from '../client/admin.js';
+import type { Client, Monitor } from '../client/client.js';
+import { connect, connectAdmin } from '../client/index.js';
+import { adminPathOf } from '../client/run-directory.js';
+import type { EventRecord } from '../varlink/interface.js';
+import { BrokerProcess, type DemoMode } from './broker-process.js';
+import { ClientProcess } from './calls.js';
+import type { AcquiredAnswer, DemoCalls } from './client-calls.js';
+import { countHoldings, isClean, leaksBetween } from './leaks.js';
+import type { DemoReport, LeakCount } from './report.js';
+import type { Story } from './story.js';
+
+export type DemoActor = ClientProcess<DemoCalls> & { held?: AcquiredAnswer };
+
+const memoryBytes = 64 * 1024 * 1024;
+/** Ended leases may answer ENODEV for 5 s; only then is everything of theirs gone. */
+const lingerMs = 6500;
+const settleMs = 60;
+
+export class Stage {
+  readonly mode: DemoMode;
+  readonly broker: BrokerProcess;
+  readonly story: Story;
+  readonly report: DemoReport;
+  readonly control: Client;
+  readonly admin: AdminClient;
+  readonly events: EventRecord[] = [];
+  readonly #monitor: Monitor;
+  readonly #actors: DemoActor[] = [];
+  #before: LeakCount | undefined;
+
+  private constructor(
+    broker: BrokerProcess,
+    story: Story,
+    report: DemoReport,
+    control: Client,
+    admin: AdminClient,
+  ) {
+    this.mode = broker.mode;
+    this.broker = broker;
+    this.story = story;
+    this.report = report;
+    this.control = control;
+    this.admin = admin;
+    this.#monitor = control.monitor((event) => this.events.push(event));
+    this.#monitor.done.catch(() => undefined);
+  }
+
+  static async open(
+    mode: DemoMode,
+    directory: string,
+    story: Story,
+    report: DemoReport,
+    options: { leakDescriptor: boolean },
+  ): Promise<Stage> {
+    const broker = await BrokerProcess.start(mode, directory, options);
+    const control = await connect({ socket: broker.socketPath });
+    const admin = await connectAdmin({ socket: adminPathOf(broker.socketPath) });
+    return new Stage(broker, story, report, control, admin);
+  }
+
+  /** Notes a check; a failed one fails the demo. */
+  check(holds: boolean, what: string): boolean {
+    if (!holds) this.report.failures.push(`${this.mode}: ${what}`);
+    return holds;
+  }
+
+  /** Starts a client process that holds a lease. */
+  async enter(name: string, slice?: string): Promise<DemoActor> {
+    const actor: DemoActor = new ClientProcess<DemoCalls>(name, {
+      ...process.env,
+      LESSOR_DEMO_SOCKET: this.broker.socketPath,
+    });
+    this.#actors.push(actor);
+    this.report.clients += 1;
+    actor.held = await actor.call('acquire', {
+      memoryBytes,
+      ...(slice === undefined ? {} : { slice }),
+    });
+    return actor;
+  }
+
+  /** Waits for an event of a lease that came or comes. */
+  async eventOf(lease: string, type: string, limitMs = 5000): Promise<EventRecord | undefined> {
+    const untilMs = performance.now() + limitMs;
+    for (;;) {
+      const found = this.events.find((event) => event.lease === lease && event.type === type);
+      if (found !== undefined || performance.now() > untilMs) return found;
+      await pause(5);
+    }
+  }
+
+  /** One client comes and goes, so that everything made once is there; then it is counted. */
+  async countBefore(): Promise<void> {
+    const first = await this.enter('-');
+    await first.call('work', { operations: 32, seed: 1 });
+    await this.#leave(first);
+    this.report.clients -= 1;
+    let last = await this.#count();
+    for (let tries = 0; tries < 50; tries += 1) {
+      await pause(settleMs);
+      const now = await this.#count();
+      if (isClean(leaksBetween(last, now))) break;
+      last = now;
+    }
+    this.#before = last;
+  }
+
+  /** Everybody leaves; what is left over is counted, once nothing changes any more. */
+  async countAfter(): Promise<LeakCount> {
+    await Promise.all(this.#actors.map((actor) => this.#leave(actor)));
+    const before = this.#before ?? (await this.#count());
+    const untilMs = performance.now() + lingerMs;
+    for (;;) {
+      const leaks = leaksBetween(before, await this.#count());
+      if (isClean(leaks) || performance.now() > untilMs) {
+        this.check(isClean(leaks), `left over: ${JSON.stringify(leaks)}`);
+        return leaks;
+      }
+      await pause(settleMs);
+    }
+  }
+
+  #count(): Promise<LeakCount> {
+    return countHoldings(adminPathOf(this.broker.socketPath));
+  }
+
+  async #leave(actor: DemoActor): Promise<void> {
+    await Promise.race([actor.call('close').catch(() => undefined), actor.exited]);
+    actor.kill('SIGTERM');
+    await actor.exited;
+  }
+
+  async close(): Promise<void> {
+    for (const actor of this.#actors) actor.kill('SIGKILL');
+    this.#monitor.close();
+    this.control.close();
+    this.admin.close();
+    this.check((await this.broker.stop()) === 0, 'the broker ended with a failure');
+  }
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}

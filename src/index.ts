@@ -1,0 +1,22 @@
+// lessor: embed a broker in your own user-space driver.
+export {
+  AssertionFailure,
+  type ErrorCode,
+  isLessorError,
+  isOsError,
+  isProtocolError,
+  LessorError,
+  OsError,
+  ProtocolError,
+} from './base/errors.js';
+export type { Isolation, Revocation } from './base/labels.js';
+export { limits } from './base/limits.js';
+export type { LogFields, Logger } from './base/log.js';
+export { silentLogger } from './base/log.js';
+export { type Broker, createBroker } from './broker/broker.js';
+export { createEmbeddedMqdma, type EmbeddedMqdmaOptions } from './broker/embedded.js';
+export type { BrokerOptions, Deadlines, Switches } from './broker/options.js';
+export { loadDriver } from './driver/index.js';
+export type { FunctionInfo, PciFunction } from './function/types.js';
+export { createOs } from './os/index.js';
+export type { Os } from './os/os-types.js';
