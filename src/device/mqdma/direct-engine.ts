@@ -128,6 +128,7 @@ export class DirectEngine {
       this.#stopAt(queue, faultAccess, faultReason, high, faultIova >>> 0);
     } else if (outcome === moved.different) {
       this.#complete(queue, completionStatus.DIFFERENT, queue.result);
+      return queue.result - before + 1;
     } else {
       this.#complete(queue, completionStatus.OK, queue.result);
     }
@@ -174,7 +175,7 @@ export class DirectEngine {
   #descriptorAt(queue: QueueState, iova: number): number {
     const within = iova & this.#pageMask;
     const page = iova - within;
-    if (page !== queue.descriptorPage || !this.#isCurrent(queue)) {
+    if (!this.#isCurrent(queue) || page !== queue.descriptorPage) {
       const offset = this.#memory.translate(queue.pasid, iova, 'read');
       queue.descriptorPage = offset < 0 ? -1 : page;
       queue.descriptorOffset = offset - within;
@@ -186,7 +187,7 @@ export class DirectEngine {
   #completionAt(queue: QueueState, iova: number): number {
     const within = iova & this.#pageMask;
     const page = iova - within;
-    if (page !== queue.completionPage || !this.#isCurrent(queue)) {
+    if (!this.#isCurrent(queue) || page !== queue.completionPage) {
       const offset = this.#memory.translate(queue.pasid, iova, 'write');
       queue.completionPage = offset < 0 ? -1 : page;
       queue.completionOffset = offset - within;
