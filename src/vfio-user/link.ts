@@ -49,6 +49,7 @@ export class Link implements StreamHandler {
   readonly #pending = new Map<number, Pending>();
   #nextId = 0;
   #timer: Disposable | undefined;
+  #timerDueMs = 0;
   #open = true;
 
   constructor(socket: StreamSocket, handler: LinkHandler, clock: Clock) {
@@ -211,10 +212,14 @@ export class Link implements StreamHandler {
     }
   }
 
-  /** One timer serves all requests: armed for the first, moved on when it fires. */
+  /** One timer serves all requests: armed for the first that is due, moved on when it fires. */
   #watch(dueMs: number): void {
-    if (this.#timer !== undefined) return;
-    const delayMs = Math.max(1, dueMs - this.#clock.nowMs());
+    if (this.#timer !== undefined) {
+      if (dueMs >= this.#timerDueMs) return;
+      this.#timer[Symbol.dispose]();
+    }
+    this.#timerDueMs = dueMs;
+    const delayMs = Math.max(0, dueMs - this.#clock.nowMs());
     this.#timer = this.#clock.after(delayMs, () => {
       this.#timer = undefined;
       this.#expire();

@@ -1,6 +1,5 @@
-// An endpoint that remembers what was asked of it, with two registers' worth of everything.
-import type { Fd } from '../../os/fd.js';
-import { closeAll } from '../../os/fd.js';
+// An endpoint that remembers what was asked of it; its regions are plain memory.
+import { closeAll, type Fd } from '../../os/fd.js';
 import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from '../../uapi/vfio.js';
 import type {
   DmaMapRequest,
@@ -10,12 +9,12 @@ import type {
   IrqChange,
   VfioUserEndpoint,
 } from '../endpoint.js';
-import type { FdTable } from './fd-table.js';
+import type { World } from './world.js';
 
 const readWrite = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
 const unused: EndpointRegion = { lengthBytes: 0, flags: 0 };
 
-/** BAR0: read-write, two mappable areas; BAR1: read-only, by message alone. */
+/** BAR0: read-write, two mappable areas; BAR1: read-only, by message; BAR2: large, by message. */
 export const testRegions: readonly EndpointRegion[] = [
   {
     lengthBytes: 0x8000,
@@ -27,7 +26,7 @@ export const testRegions: readonly EndpointRegion[] = [
     fdOffsetBytes: 0x10000,
   },
   { lengthBytes: 0x1000, flags: VFIO_REGION_INFO_FLAG_READ },
-  unused,
+  { lengthBytes: 0x40_0000, flags: readWrite },
   unused,
   unused,
   unused,
@@ -40,15 +39,28 @@ export const testRegions: readonly EndpointRegion[] = [
 export const testIrqs: readonly EndpointIrq[] = [
   { count: 0, flags: 0 },
   { count: 0, flags: 0 },
-  { count: 24, flags: 1 },
+  { count: 24, flags: 9 },
   { count: 1, flags: 1 },
   { count: 1, flags: 1 },
 ];
 
+function describeChange(change: IrqChange, nameOf: (fd: Fd) => string | undefined): string {
+  switch (change.action) {
+    case 'bind':
+      return ` ${change.start} ${change.fds.map(nameOf).join(',')}`;
+    case 'unbind':
+      return ` ${change.start} ${change.count}`;
+    case 'disable':
+      return '';
+    default:
+      return ` ${change.vectors.join(',')}`;
+  }
+}
+
 export class TestEndpoint implements VfioUserEndpoint {
-  readonly regions = testRegions;
-  readonly irqs = testIrqs;
-  readonly table: FdTable;
+  regions = testRegions;
+  irqs = testIrqs;
+  readonly #world: World;
   readonly memory = testRegions.map((region) => new Uint8Array(region.lengthBytes));
   /** One line per call. */
   readonly calls: string[] = [];
@@ -58,12 +70,12 @@ export class TestEndpoint implements VfioUserEndpoint {
   /** Runs before every handler; may wait or throw. */
   before: (call: string) => void | Promise<void> = () => {};
 
-  constructor(table: FdTable) {
-    this.table = table;
+  constructor(world: World) {
+    this.#world = world;
   }
 
   regionFd(region: number): Fd | undefined {
-    return this.table.open(`region${region}`);
+    return this.#world.open(`region${region}`);
   }
 
   read(region: number, offset: number, length: number): Uint8Array | Promise<Uint8Array> {
@@ -83,7 +95,7 @@ export class TestEndpoint implements VfioUserEndpoint {
     const { iova, lengthBytes, offsetBytes, readable, writable, fd } = request;
     if (fd !== undefined) this.held.push(fd);
     const access = `${readable ? 'r' : '-'}${writable ? 'w' : '-'}`;
-    const file = fd === undefined ? 'none' : this.table.nameOf(fd);
+    const file = fd === undefined ? 'none' : this.#world.nameOf(fd);
     return this.#run(`map ${iova} ${lengthBytes} ${offsetBytes} ${access} ${file}`, () => {});
   }
 
@@ -93,20 +105,12 @@ export class TestEndpoint implements VfioUserEndpoint {
   }
 
   setIrqs(change: IrqChange) {
-    const { action, index } = change;
-    let detail = '';
-    if (change.action === 'bind') {
-      this.held.push(...change.fds);
-      detail = ` ${change.start} ${change.fds.map((fd) => this.table.nameOf(fd)).join(',')}`;
-    } else if (change.action === 'unbind') {
-      detail = ` ${change.start} ${change.count}`;
-    } else if (change.action !== 'disable') {
-      detail = ` ${change.vectors.join(',')}`;
-    }
-    return this.#run(`${action} ${index}${detail}`, () => {});
+    if (change.action === 'bind') this.held.push(...change.fds);
+    const detail = describeChange(change, (fd) => this.#world.nameOf(fd));
+    return this.#run(`${change.action} ${change.index}${detail}`, () => {});
   }
 
-  reset() {
+  reset?(): void | Promise<void> {
     return this.#run('reset', () => {});
   }
 

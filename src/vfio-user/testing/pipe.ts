@@ -21,6 +21,8 @@ export class PipeSocket implements StreamSocket {
   readCount = 0;
   peer: PipeSocket | undefined;
   readonly #incoming: Segment[] = [];
+  /** Sends before this one were read: taking them out one by one would move the rest. */
+  #first = 0;
   #handler: StreamHandler | undefined;
   #options: StreamOptions = { fdsMax: 0 };
   #paused = false;
@@ -109,7 +111,7 @@ export class PipeSocket implements StreamSocket {
   }
 
   #deliver(): void {
-    while (this.#open && !this.#paused && this.#incoming.length > 0) this.#readOnce();
+    while (this.#open && !this.#paused && this.#first < this.#incoming.length) this.#readOnce();
     if (!this.#open || this.#paused || !this.#peerClosed) return;
     this.#finish(undefined);
   }
@@ -122,8 +124,9 @@ export class PipeSocket implements StreamSocket {
     let room = wanted;
     let fds: Fd[] = [];
     let refusedCount = 0;
-    while (room > 0 && this.#incoming.length > 0 && fds.length + refusedCount === 0) {
-      const segment = this.#incoming[0] as Segment;
+    while (room > 0 && fds.length + refusedCount === 0) {
+      const segment = this.#incoming[this.#first];
+      if (segment === undefined) break;
       const part = segment.bytes.subarray(0, room);
       parts.push(part);
       room -= part.length;
@@ -131,7 +134,11 @@ export class PipeSocket implements StreamSocket {
       segment.bytes = segment.bytes.subarray(part.length);
       segment.fds = [];
       segment.refusedCount = 0;
-      if (segment.bytes.length === 0) this.#incoming.shift();
+      if (segment.bytes.length === 0) this.#first++;
+    }
+    if (this.#first === this.#incoming.length) {
+      this.#incoming.length = 0;
+      this.#first = 0;
     }
     this.readCount++;
     if (fds.length > this.#options.fdsMax) {
@@ -139,7 +146,7 @@ export class PipeSocket implements StreamSocket {
       this.#finish(new ProtocolError('SCM_RIGHTS', 0, 'truncated'));
       return;
     }
-    handler.data(Uint8Array.from(parts.flatMap((part) => [...part])), fds, refusedCount);
+    handler.data(new Uint8Array(Buffer.concat(parts)), fds, refusedCount);
   }
 
   #finish(error: Error | undefined): void {
