@@ -198,6 +198,36 @@ describe('calls with more', () => {
     client.callMore(method('Count'), { to: 1000 });
     expect(() => client.call(method('Who'))).toThrow('busy with org.example.echo.Count');
   });
+
+  test('do not begin behind a call that waits, and pass on no descriptor then', async () => {
+    const slow = client.call(method('Slow'));
+    const fd = fds.create();
+    expect(() => client.callMore(method('Count'), { to: 1 }, { fds: [fd] })).toThrow(
+      'busy with org.example.echo.Slow',
+    );
+    expect(fd.isOpen).toBe(false);
+    await turns();
+    echo.finishSlow();
+    await slow;
+  });
+
+  test('are taken up by another process, which leaves them like its own', async () => {
+    const [one, two] = createPipe(fds);
+    echo.service.accept(two);
+    const begun = { method: method('Count'), parameters: { to: 2 }, more: true };
+    one.send(Buffer.from(`${JSON.stringify(begun)}\0`));
+    await turns(2);
+    const heir = new VarlinkClient(one, clock);
+    const numbers: unknown[] = [];
+    for await (const { parameters } of heir.resumeMore(method('Count'))) {
+      numbers.push(parameters.number);
+    }
+    expect(numbers).toEqual([0, 1, 2]);
+    expect((await heir.call(method('Who'))).parameters).toMatchObject({ uid: 1000 });
+    heir[Symbol.dispose]();
+    expect(await failure(heir.resumeMore(method('Count')).next())).toContain('BROKER_GONE');
+    expect(await failure(heir.call(method('Who')))).toContain('BROKER_GONE');
+  });
 });
 
 describe('a service that misbehaves', () => {

@@ -99,6 +99,7 @@ export class VarlinkClient implements Disposable {
     parameters: object = {},
     options: CallOptions = {},
   ): MoreReplies<Parameters> {
+    this.#assertFree(method, this.#outstanding[0]?.method, options);
     const deadline = this.#deadline(method, options, (error) => this.#fail(error));
     const { queue, outstanding } = this.#stream<Parameters>(method, deadline);
     this.#streaming = method;
@@ -114,7 +115,10 @@ export class VarlinkClient implements Disposable {
     assert(this.#outstanding.length === 0, 'a resumed connection has no other calls');
     const deadline = this.#deadline(method, {}, () => undefined);
     const { queue, outstanding } = this.#stream<Parameters>(method, deadline);
-    if (this.#error !== undefined) outstanding.fail(this.#error);
+    if (this.#error !== undefined) {
+      outstanding.fail(this.#error);
+      return queue;
+    }
     this.#streaming = method;
     this.#outstanding.push(outstanding);
     return queue;
