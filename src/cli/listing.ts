@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { LessorError } from '../base/errors.js';
 import { hex } from '../base/units.js';
 import { connect } from '../client/index.js';
+import { systemClock } from '../os/clock.js';
 import type { EventRecord, LeaseRecord, SliceRecord } from '../varlink/interface.js';
 import { age, bytes, printJson, printLines, printTable } from './output.js';
 import { socketOf } from './sockets.js';
@@ -72,7 +73,7 @@ async function leases(options: JsonOption, command: Command): Promise<void> {
       { title: 'UID', cell: (lease) => String(lease.uid) },
       { title: 'PID', cell: (lease) => String(lease.pid ?? '') },
       { title: 'MAPPED', cell: (lease) => bytes(lease.mappedBytes) },
-      { title: 'AGE', cell: (lease) => age(Date.now() - lease.createdMs) },
+      { title: 'AGE', cell: (lease) => age(systemClock.wallMs() - lease.createdMs) },
     ]);
   } finally {
     client.close();

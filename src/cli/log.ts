@@ -1,5 +1,6 @@
 // The broker's log on stderr: one line a happening.
 import type { LogFields, Logger } from '../base/log.js';
+import { systemClock } from '../os/clock.js';
 
 const levels = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof levels)[number];
@@ -18,7 +19,7 @@ function format(level: LogLevel, message: string, fields: LogFields | undefined)
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => ` ${name}=${plain(JSON.stringify(value))}`)
     .join('');
-  return `${new Date().toISOString()} ${level.padEnd(5)} ${plain(message)}${shown}\n`;
+  return `${new Date(systemClock.wallMs()).toISOString()} ${level.padEnd(5)} ${plain(message)}${shown}\n`;
 }
 
 /** A logger that writes `lowest` and above to stderr. */

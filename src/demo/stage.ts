@@ -4,6 +4,7 @@ import type { AdminClient } from '../client/admin.js';
 import type { Client, Monitor } from '../client/client.js';
 import { connect, connectAdmin } from '../client/index.js';
 import { adminPathOf } from '../client/run-directory.js';
+import { systemClock } from '../os/clock.js';
 import type { EventRecord } from '../varlink/interface.js';
 import { BrokerProcess, type DemoMode } from './broker-process.js';
 import { ClientProcess } from './calls.js';
@@ -144,6 +145,6 @@ export class Stage {
 
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => {
-    setTimeout(resolve, ms);
+    systemClock.after(ms, resolve);
   });
 }
