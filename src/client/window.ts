@@ -37,6 +37,8 @@ export interface MappedWindow extends WindowBase {
    * @throws as `write32`
    */
   writeMessage32(offsetBytes: number, value: number): Promise<void>;
+  /** The same without an answer, and without waiting for one: sent before this returns. */
+  postMessage32(offsetBytes: number, value: number): void;
   /** A plain load of a flag: a client that spins on its registers can see it. */
   readonly revoked: boolean;
 }
@@ -116,6 +118,13 @@ export class MappedLeaseWindow implements MappedWindow {
     checkOffset(this, offsetBytes);
     checkWritable(this);
     await this.#device.write32(this.region, this.offsetBytes + offsetBytes, value);
+  }
+
+  postMessage32(offsetBytes: number, value: number): void {
+    checkOffset(this, offsetBytes);
+    checkWritable(this);
+    const bytes = new Uint8Array(Uint32Array.of(value).buffer);
+    this.#device.regionWritePosted(this.region, this.offsetBytes + offsetBytes, bytes);
   }
 
   /** From now on every load reads all ones. */

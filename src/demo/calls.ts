@@ -59,6 +59,10 @@ export class ClientProcess<Calls extends object> {
     name: Name,
     ...argument: Calls[Name] extends (...all: infer All) => unknown ? All : never
   ): Promise<Calls[Name] extends (...all: never[]) => Promise<infer R> ? R : never> {
+    if (!this.#child.connected) {
+      const gone = new LessorError('FUNCTION_GONE', `client ${this.name} is gone`);
+      return Promise.reject(gone) as never;
+    }
     const id = this.#nextId;
     this.#nextId += 1;
     const answer = new Promise<unknown>((resolve, reject) => {

@@ -18,6 +18,8 @@ export interface MappedLeaseWindow extends LeaseRegisters {
    * that sleeps when the register is a doorbell.
    */
   writeMessage32(offsetBytes: number, value: number): Promise<void>;
+  /** The same without an answer: sent before this returns, so that a spinning client can. */
+  postMessage32(offsetBytes: number, value: number): void;
 }
 
 export interface MessageLeaseWindow extends LeaseRegisters {

@@ -52,7 +52,10 @@ export class QueuePort {
     page[queuePageWord.COMPLETION_HEAD] = head;
     Atomics.store(page, queuePageWord.TAIL, tail);
     // Ordered after the store: either the device sees the tail before it sleeps, or we see this.
-    if (Atomics.load(this.#statusWords, statusPageWord.NEED_WAKEUP) !== 0) this.#sendDoorbell();
+    if (Atomics.load(this.#statusWords, statusPageWord.NEED_WAKEUP) !== 0) {
+      // Posted: a client that spins does not come round to taking an answer.
+      (this.#queue as MappedLeaseWindow).postMessage32(queuePage.KICK, 1);
+    }
   }
 
   /** The ring state as last published; `undefined` where only a message can tell. */
@@ -75,13 +78,8 @@ export class QueuePort {
     try {
       while (this.#doorbellAgain) {
         this.#doorbellAgain = false;
-        // Never TAIL where it is mapped: the message would overtake a newer store.
-        if (this.isMapped) {
-          await this.#message(queuePage.KICK, 1);
-        } else {
-          await this.#message(queuePage.COMPLETION_HEAD, this.#head);
-          await this.#message(queuePage.TAIL, this.#tail);
-        }
+        await this.#message(queuePage.COMPLETION_HEAD, this.#head);
+        await this.#message(queuePage.TAIL, this.#tail);
       }
     } catch (error) {
       this.#onLost(error);

@@ -127,6 +127,7 @@ export class TestLease implements QueueLease {
         frame.u32[at / 4] = value;
       },
       writeMessage32: registers.write32,
+      postMessage32: (offsetBytes, value) => void registers.write32(offsetBytes, value),
     };
   }
 
