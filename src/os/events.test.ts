@@ -78,7 +78,9 @@ describe('watch', () => {
       const native = loadNative();
       process.on('uncaughtException', (error) => { console.log(error.message); process.exit(3); });
       native.pollStart(native.eventFd(1, 0), 1, () => { throw new Error('from a callback'); });`;
-    const done = spawnSync(process.execPath, ['--input-type=module', '-e', script]);
+    const done = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      timeout: 15_000,
+    });
     expect(String(done.stdout)).toBe('from a callback\n');
     expect(done.status).toBe(3);
   });
@@ -118,7 +120,9 @@ describe('watch', () => {
         await worker.terminate();
       }
       console.log('alive');`;
-    const done = spawnSync(process.execPath, ['--input-type=module', '-e', script]);
+    const done = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      timeout: 15_000,
+    });
     expect(String(done.stderr)).toBe('');
     expect(String(done.stdout)).toBe('alive\n');
     expect(done.status).toBe(0);

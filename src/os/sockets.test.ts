@@ -136,8 +136,7 @@ describe('sockets of the machine', () => {
     let soft = 0;
     while (free < 4) if (!numbers.includes(soft++)) free++;
     native.setFileLimit(soft);
-    await until(() => recorder.ends.length === 1, 'end');
-    native.setFileLimit(limit);
+    await until(() => recorder.ends.length === 1, 'end').finally(() => native.setFileLimit(limit));
     expect(recorder.ends.map(isProtocolError)).toEqual([true]);
     expect(String(recorder.ends[0])).toContain('lost');
     expect(recorder.reads).toEqual([]);
@@ -151,9 +150,8 @@ describe('sockets of the machine', () => {
     const client = sockets.connect(path);
     const limit = native.getFileLimit();
     native.setFileLimit(3);
-    await turns(200);
+    await turns(200).finally(() => native.setFileLimit(limit));
     expect(accepted.length).toBe(0);
-    native.setFileLimit(limit);
     const startMs = systemClock.nowMs();
     while (accepted.length === 0 && systemClock.nowMs() - startMs < 15_000) {
       await new Promise((resolve) => systemClock.after(5, () => resolve(undefined)));

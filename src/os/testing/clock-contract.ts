@@ -33,6 +33,21 @@ export function clockContract(
       expect(seen[2]?.[1]).toBeGreaterThanOrEqual(15);
     });
 
+    it('is never early by a fraction', async () => {
+      let earlyCount = 0;
+      let calls = 0;
+      for (let index = 0; index < 60; index++) {
+        const dueMs = clock.nowMs() + 1 + index * 0.37;
+        clock.after(1 + index * 0.37, () => {
+          calls++;
+          if (clock.nowMs() < dueMs) earlyCount++;
+        });
+      }
+      await pass(60);
+      expect(calls).toBe(60);
+      expect(earlyCount).toBe(0);
+    });
+
     it('does not call back what was cancelled, in a callback too', async () => {
       let calls = 0;
       const cancelled = clock.after(5, () => calls++);
