@@ -287,6 +287,18 @@ describe('helpers that are held', () => {
     closeAll(memoryFds.splice(0));
   });
 
+  it('leave when a burst is over, until one is to spare', async () => {
+    const other = new OsHelperPool(native, systemClock);
+    const fd = memoryFd();
+    const uids = [1, 2, 3, 4, 5];
+    await Promise.all(uids.map((uid) => other.seal(fd, 0, { uid, deadlineMs: 60_000 })));
+    expect(other.pids.length).toBeGreaterThan(1);
+    await eventually(() => other.pids.length === 1, 'one to spare');
+    expect((await other.seal(fd, 0, terms)).lengthBytes).toBe(4096);
+    await other[Symbol.asyncDispose]();
+    closeAll(memoryFds.splice(0));
+  });
+
   it('fail their operation when killed, and are replaced', async () => {
     const listener = createListener('killed');
     const accept = pool.accept(listener, terms).catch((reason: unknown) => reason);

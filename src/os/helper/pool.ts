@@ -24,12 +24,14 @@ const helperPathDefault = fileURLToPath(
 /** Pause after a helper that ended before it was ready, doubled each time. */
 const restartPauseMs = 50;
 const restartPauseMsMax = 5000;
+/** How long helpers that nobody needs are kept. */
+const idleMs = 500;
 /** How long dismissed helpers may take to end when the pool is disposed. */
 const disposeGraceMs = 1000;
 
 interface Slot {
   readonly process: HelperProcess;
-  state: 'starting' | 'ready' | 'busy' | 'stuck';
+  state: 'starting' | 'ready' | 'busy' | 'stuck' | 'leaving';
   job: Job | undefined;
 }
 
@@ -41,6 +43,7 @@ export class OsHelperPool implements HelperPool {
   readonly #line = new WaitingLine<Job>();
   #failedStarts = 0;
   #restartTimer: Disposable | undefined;
+  #trimTimer: Disposable | undefined;
   #disposed = false;
   #onEmpty: (() => void) | undefined;
 
@@ -104,6 +107,7 @@ export class OsHelperPool implements HelperPool {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
     this.#restartTimer?.[Symbol.dispose]();
+    this.#trimTimer?.[Symbol.dispose]();
     const error = new OsError('ECANCELED', 'helper');
     for (const job of this.#line.takeAll()) {
       job.finish();
@@ -231,6 +235,23 @@ export class OsHelperPool implements HelperPool {
       this.#line.leave(job.uid, false);
     }
     this.#dispatch();
+    this.#trimLater();
+  }
+
+  /** Lets go of helpers that a burst has left, until one is to spare. */
+  #trimLater(): void {
+    if (this.#disposed || this.#trimTimer !== undefined || this.#count('ready') <= 1) return;
+    this.#trimTimer = this.#clock.after(idleMs, () => {
+      this.#trimTimer = undefined;
+      let surplus = this.#count('ready') - 1;
+      for (const slot of this.#slots) {
+        if (surplus <= 0) break;
+        if (slot.state !== 'ready') continue;
+        slot.state = 'leaving';
+        slot.process.dismiss();
+        surplus -= 1;
+      }
+    });
   }
 
   #onDeadline(job: Job): void {
