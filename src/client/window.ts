@@ -18,6 +18,13 @@ export interface WindowBase extends WindowPlace {
   read32(offsetBytes: number): Promise<number>;
   /** @throws LessorError `WINDOW_READ_ONLY`, `WINDOW_REVOKED`, `INVALID_ARGUMENT` */
   write32(offsetBytes: number, value: number): Promise<void>;
+  /**
+   * Sends a write by message, mapped or not, before this returns; hears nothing of it again. So
+   * even a client that spins and takes no answers can ring a doorbell.
+   *
+   * @throws LessorError `WINDOW_READ_ONLY`, `INVALID_ARGUMENT`
+   */
+  postMessage32(offsetBytes: number, value: number): void;
 }
 
 /**
@@ -37,8 +44,6 @@ export interface MappedWindow extends WindowBase {
    * @throws as `write32`
    */
   writeMessage32(offsetBytes: number, value: number): Promise<void>;
-  /** The same without an answer, and without waiting for one: sent before this returns. */
-  postMessage32(offsetBytes: number, value: number): void;
   /** A plain load of a flag: a client that spins on its registers can see it. */
   readonly revoked: boolean;
 }
@@ -168,5 +173,12 @@ export class MessageLeaseWindow implements MessageWindow {
     checkOffset(this, offsetBytes);
     checkWritable(this);
     await this.#device.write32(this.region, this.offsetBytes + offsetBytes, value);
+  }
+
+  postMessage32(offsetBytes: number, value: number): void {
+    checkOffset(this, offsetBytes);
+    checkWritable(this);
+    const bytes = new Uint8Array(Uint32Array.of(value).buffer);
+    this.#device.regionWritePosted(this.region, this.offsetBytes + offsetBytes, bytes);
   }
 }

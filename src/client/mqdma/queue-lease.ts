@@ -5,6 +5,12 @@ import type { Clock } from '../../base/clock.js';
 export interface LeaseRegisters {
   read32(offsetBytes: number): Promise<number>;
   write32(offsetBytes: number, value: number): Promise<void>;
+  /**
+   * Sends a write by message before it returns, mapped or not, and hears nothing of it again. The
+   * broker sees it, and wakes a device that sleeps when the register is a doorbell. In order with
+   * other messages. A client that spins and never enters its event loop can still send it.
+   */
+  postMessage32(offsetBytes: number, value: number): void;
 }
 
 export interface MappedLeaseWindow extends LeaseRegisters {
@@ -13,13 +19,6 @@ export interface MappedLeaseWindow extends LeaseRegisters {
   readonly u32: Uint32Array;
   /** Set when the window was revoked and touched since. A plain load. */
   readonly revoked: boolean;
-  /**
-   * Writes a register by message although it is mapped: the broker sees it, and wakes a device
-   * that sleeps when the register is a doorbell.
-   */
-  writeMessage32(offsetBytes: number, value: number): Promise<void>;
-  /** The same without an answer: sent before this returns, so that a spinning client can. */
-  postMessage32(offsetBytes: number, value: number): void;
 }
 
 export interface MessageLeaseWindow extends LeaseRegisters {

@@ -81,7 +81,7 @@ export class Queue implements AsyncDisposable {
     this.#lease = lease;
     this.#memory = memory;
     this.#ring = new DescriptorRing(memory, entries);
-    this.#port = new QueuePort(lease, (error) => this.#lost(error));
+    this.#port = new QueuePort(lease, entries);
     this.#interrupt = lease.interrupt(0);
     this.#spinMs = spinMicros / 1000;
     this.#waiters = new Array(entries).fill(undefined);

@@ -49,6 +49,8 @@ export class TestLease implements QueueLease {
   readonly clock: Clock;
   readonly queue: number;
   readonly messages: { window: string; offsetBytes: number; value: number }[] = [];
+  /** Called at once for every posted message. */
+  onPost: ((offsetBytes: number) => void) | undefined;
   /** How often a wait was entered. */
   waits = 0;
   closed = false;
@@ -126,8 +128,7 @@ export class TestLease implements QueueLease {
       write32: async (at, value) => {
         frame.u32[at / 4] = value;
       },
-      writeMessage32: registers.write32,
-      postMessage32: (offsetBytes, value) => void registers.write32(offsetBytes, value),
+      postMessage32: registers.postMessage32,
     };
   }
 
@@ -136,6 +137,11 @@ export class TestLease implements QueueLease {
       await undefined;
       if (this.broken) throw new RangeError('the connection is gone');
     };
+    const write = (at: number, value: number): void => {
+      this.messages.push({ window: name, offsetBytes: at, value });
+      this.device.write(mqdma.queueRegion, offset + at, 4, value);
+      this.device.awake();
+    };
     return {
       read32: async (at) => {
         await check();
@@ -143,9 +149,14 @@ export class TestLease implements QueueLease {
       },
       write32: async (at, value) => {
         await check();
-        this.messages.push({ window: name, offsetBytes: at, value });
-        this.device.write(mqdma.queueRegion, offset + at, 4, value);
-        this.device.awake();
+        write(at, value);
+      },
+      // Arrives some time later, and whether it did is not told.
+      postMessage32: (at, value) => {
+        this.onPost?.(at);
+        setImmediate(() => {
+          if (!this.broken) write(at, value);
+        });
       },
     };
   }
