@@ -48,7 +48,8 @@ const introduction = `# mqdma: the embedded multi-queue DMA engine
 mqdma is the function that lessor emulates: 1 to ${mqdma.queueCountMax} independent queues, each with a page of
 registers that one client maps, a read-only page beside it, an interrupt, and a PASID or a range of
 addresses that confines its DMA. Vendor ${hex(mqdma.vendorId, 4)}, device ${hex(mqdma.deviceId, 4)}, class ${hex(mqdma.classCode, 6)} (processing
-accelerator). All values are little-endian; registers are 32 bits wide, narrower writes are dropped.
+accelerator). All values are little-endian. Registers are 32 bits wide: narrower writes are dropped, an aligned 64-bit
+access is one to each of two registers, the lower first.
 
 | BAR | what |
 | --- | --- |

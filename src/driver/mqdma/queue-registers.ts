@@ -79,10 +79,14 @@ export class QueueRegisters {
     return this.#registers.write32(this.#offset + queueControl[name], value);
   }
 
-  /** Writes a pair of registers named `..._LOW` and `..._HIGH`. */
-  async writeWide(name: 'DMA_BASE' | 'DMA_LENGTH', value: number): Promise<void> {
-    await this.write(`${name}_LOW`, value % 2 ** 32);
-    await this.write(`${name}_HIGH`, Math.floor(value / 2 ** 32));
+  /** Writes a pair of registers named `..._LOW` and `..._HIGH` by one access. */
+  writeWide(name: 'DMA_BASE' | 'DMA_LENGTH', value: number): Promise<void> {
+    return this.#registers.write64(this.#offset + queueControl[`${name}_LOW`], BigInt(value));
+  }
+
+  /** Reads such a pair by one access. */
+  async readWide(name: 'DMA_BASE' | 'DMA_LENGTH'): Promise<number> {
+    return Number(await this.#registers.read64(this.#offset + queueControl[`${name}_LOW`]));
   }
 
   /** The last fault; undefined when there was none since the last reset. */

@@ -26,6 +26,14 @@ export interface QueueSliceParts {
   readonly collectFaults: () => Promise<void>;
 }
 
+const isolationBits: Readonly<Record<MqdmaIsolation, number>> = {
+  pasid: isolationBit.PASID,
+  'device-bounds': isolationBit.BOUNDS,
+  cooperative: 0,
+};
+
+const nowhere = { base: 0, lengthBytes: 0 };
+
 export class QueueSlice implements Slice {
   readonly name: string;
   readonly kind = 'queue';
@@ -52,36 +60,37 @@ export class QueueSlice implements Slice {
   }
 
   async grant(terms: Terms): Promise<void> {
-    const { registers } = this;
     assert(!this.#granted, `${this.name} is granted already`);
     checkTerms(this.#parts.isolation, terms);
-    await registers.write('RESET', 1);
+    await this.registers.write('RESET', 1);
     this.#permitted = true;
     await this.#proveIdle();
-    const { pasid, bounds } = terms;
-    const bits =
-      (pasid === undefined ? 0 : isolationBit.PASID) |
-      (bounds === undefined ? 0 : isolationBit.BOUNDS);
-    await registers.write('PASID', pasid ?? 0);
-    await registers.writeWide('DMA_BASE', bounds?.base ?? 0);
-    await registers.writeWide('DMA_LENGTH', bounds?.lengthBytes ?? 0);
-    await registers.write('ISOLATION', bits);
-    await this.#verify(bits, terms);
-    await registers.write('ENABLE', 1);
+    await this.#confine(terms.pasid ?? 0, terms.bounds ?? nowhere);
+    await this.registers.write('ENABLE', 1);
     this.#granted = true;
   }
 
-  /** What confines the queue is read back before it runs: dropped writes must not go unnoticed. */
-  async #verify(bits: number, terms: Terms): Promise<void> {
+  /**
+   * Programs what confines the queue, and reads it back: a dropped write must not go unnoticed.
+   *
+   * @throws LessorError `DRIVER_FAILED`
+   */
+  async #confine(pasid: number, bounds: { base: number; lengthBytes: number }): Promise<void> {
     const { registers } = this;
-    const { base = 0, lengthBytes = 0 } = terms.bounds ?? {};
-    const same =
-      (await registers.read('ISOLATION')) === bits &&
-      (await registers.read('PASID')) === (terms.pasid ?? 0) &&
-      (await registers.read('DMA_BASE_LOW')) === base % 2 ** 32 &&
-      (await registers.read('DMA_BASE_HIGH')) === Math.floor(base / 2 ** 32) &&
-      (await registers.read('DMA_LENGTH_LOW')) === lengthBytes % 2 ** 32 &&
-      (await registers.read('DMA_LENGTH_HIGH')) === Math.floor(lengthBytes / 2 ** 32);
+    const { isolation } = this.#parts;
+    let same = true;
+    if (isolation === 'pasid') {
+      await registers.write('PASID', pasid);
+      same = (await registers.read('PASID')) === pasid;
+    } else if (isolation === 'device-bounds') {
+      await registers.writeWide('DMA_BASE', bounds.base);
+      await registers.writeWide('DMA_LENGTH', bounds.lengthBytes);
+      same =
+        (await registers.readWide('DMA_BASE')) === bounds.base &&
+        (await registers.readWide('DMA_LENGTH')) === bounds.lengthBytes;
+    }
+    await registers.write('ISOLATION', isolationBits[isolation]);
+    same &&= (await registers.read('ISOLATION')) === isolationBits[isolation];
     if (!same) throw new LessorError('DRIVER_FAILED', `${this.name} did not take its isolation`);
   }
 
@@ -108,19 +117,11 @@ export class QueueSlice implements Slice {
     if (permitted) this.#parts.kick();
   }
 
+  /** What is left reaches nothing, were it enabled by mistake: PASID 0, or bounds of no length. */
   async ungrant(): Promise<void> {
-    const { registers } = this;
-    await registers.write('ENABLE', 0);
     await this.#proveIdle();
     await this.#parts.collectFaults();
-    await registers.write('ISOLATION', 0);
-    await registers.write('PASID', 0);
-    await registers.writeWide('DMA_BASE', 0);
-    await registers.writeWide('DMA_LENGTH', 0);
-    await registers.write('RESET', 1);
-    if ((await registers.read('ISOLATION')) !== 0) {
-      throw new LessorError('DRIVER_FAILED', `${this.name} kept its isolation`);
-    }
+    await this.#confine(0, nowhere);
     this.#granted = false;
   }
 
@@ -128,9 +129,13 @@ export class QueueSlice implements Slice {
     this.#parts.kick();
   }
 
-  /** @throws LessorError `DRIVER_FAILED` unless the queue is disabled and idle now. */
+  /** @throws LessorError `DRIVER_FAILED` unless the queue is idle now; disables it. */
   async #proveIdle(): Promise<void> {
-    const status = await this.registers.read('STATUS');
+    let status = await this.registers.read('STATUS');
+    if ((status & queueStatus.ENABLED) !== 0) {
+      await this.registers.write('ENABLE', 0);
+      status = await this.registers.read('STATUS');
+    }
     const mask = queueStatus.IDLE | queueStatus.ENABLED;
     if (status !== allOnes && (status & mask) === queueStatus.IDLE) return;
     throw new LessorError('DRIVER_FAILED', `${this.name} is not idle (status ${status})`);
@@ -141,9 +146,9 @@ export class QueueSlice implements Slice {
     const { registers } = this;
     this.#granted = false;
     await registers.write('RESET', 1);
-    await registers.write('ISOLATION', 0);
-    await registers.write('PASID', 0);
-    return (await waitIdle(registers, this.#parts.clock, signal)) === 'idle';
+    if ((await waitIdle(registers, this.#parts.clock, signal)) === 'busy') return false;
+    await this.#confine(0, nowhere);
+    return true;
   }
 }
 

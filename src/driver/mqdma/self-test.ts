@@ -149,7 +149,6 @@ async function leave(bench: Bench): Promise<void> {
   const result = await waitIdle(registers, host.clock, deadline.signal);
   timer[Symbol.dispose]();
   if (result !== 'idle') fail('the queue does not come to rest');
-  await registers.write('ISOLATION', 0);
   await registers.writeWide('DMA_BASE', 0);
   await registers.writeWide('DMA_LENGTH', 0);
 }
