@@ -31,6 +31,11 @@ export class Sampler implements AsyncDisposable {
     return this.#child.pid;
   }
 
+  /** Sends a signal; nothing when it has ended. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
   /** The next line of its output. @throws LessorError `BROKER_GONE` when there is none. */
   async line(): Promise<string> {
     const next = await this.#lines.next();

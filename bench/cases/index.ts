@@ -1,9 +1,21 @@
 // Every case, cheap ones first.
 import type { BenchCase } from '../case.js';
+import { death } from './death.js';
+import { idle } from './idle.js';
 import { line } from './line.js';
 import { mapUnmap } from './map-unmap.js';
+import { mqdma } from './mqdma.js';
 import { registers } from './registers.js';
 import { revoke } from './revoke.js';
 import { translate } from './translate.js';
 
-export const cases: readonly BenchCase[] = [registers, line, translate, mapUnmap, revoke];
+export const cases: readonly BenchCase[] = [
+  registers,
+  line,
+  mqdma,
+  translate,
+  mapUnmap,
+  revoke,
+  death,
+  idle,
+];

@@ -8,13 +8,16 @@ import type { Summary } from '../statistics.js';
 
 const batch = 200;
 const samplesPerRound = 50;
-const rounds = 20;
+const lineRounds = 20;
 
 /**
  * Both clients' round trips in nanoseconds. Clients run on the first CPU this process may use,
  * the responder on the second.
  */
-export async function measureLine(floors: FloorTools): Promise<{ js: Summary; c: Summary }> {
+export async function measureLine(
+  floors: FloorTools,
+  rounds: number,
+): Promise<{ js: Summary; c: Summary }> {
   using memory = new SharedMemory('line', 4096);
   const words = new Uint32Array(memory.buffer);
   const sharedFd = memory.fd.number;
@@ -37,7 +40,7 @@ export async function measureLine(floors: FloorTools): Promise<{ js: Summary; c:
 }
 
 async function run({ floors }: BenchContext): Promise<Figure[]> {
-  const { js, c } = await measureLine(floors);
+  const { js, c } = await measureLine(floors, lineRounds);
   return [
     {
       name: 'line/roundtrip',
