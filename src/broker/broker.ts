@@ -140,7 +140,12 @@ class WiredBroker implements Broker {
       this.#book.live.find((lease) => lease.terms.slice.name === slice.name);
     const host = new BrokerDriverHost(this.#context, inventoryOf);
     this.#driver = await driver.start(fn, host, driver.options.parse(driverOptions ?? {}));
-    validateSlices(fn.info, this.#driver.slices, this.#driver.reserved);
+    validateSlices(
+      fn.info,
+      this.#driver.slices,
+      this.#driver.reserved,
+      this.#options.os.memory.pageBytes,
+    );
     for (const slice of this.#driver.slices) layoutOf(slice.windows, slice.vectors.length);
     this.#wire(this.#driver);
     fn.onEvent((event) => {

@@ -19,6 +19,8 @@ const memoryBytes = 64 * 1024 * 1024;
 /** Ended leases may answer ENODEV for 5 s; only then is everything of theirs gone. */
 const lingerMs = 6500;
 const settleMs = 60;
+/** As many equal counts in a row mean that nothing changes any more. */
+const settledCounts = 12;
 
 export class Stage {
   readonly mode: DemoMode;
@@ -99,11 +101,12 @@ export class Stage {
     await first.call('work', { operations: 32, seed: 1 });
     await this.#leave(first);
     this.report.clients -= 1;
+    // Helper processes that a burst has started stay for a while.
     let last = await this.#count();
-    for (let tries = 0; tries < 50; tries += 1) {
+    for (let same = 0; same < settledCounts; ) {
       await pause(settleMs);
       const now = await this.#count();
-      if (isClean(leaksBetween(last, now))) break;
+      same = isClean(leaksBetween(last, now)) ? same + 1 : 0;
       last = now;
     }
     this.#before = last;
