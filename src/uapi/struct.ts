@@ -62,10 +62,6 @@ function place(name: string, sizeBytes: number, fields: Fields): Placed[] {
   return placed;
 }
 
-function viewOf(data: Uint8Array): DataView {
-  return new DataView(data.buffer, data.byteOffset, data.length);
-}
-
 /**
  * A packed little-endian struct.
  *
@@ -80,19 +76,19 @@ export function struct<F extends Fields>(
 ): Struct<ValueOf<F>> {
   const placed = place(name, sizeBytes, fields);
 
-  function read(view: DataView, at: number): ValueOf<F> {
+  function read(data: Uint8Array, at: number): ValueOf<F> {
     const value: Record<string, unknown> = {};
     for (const field of placed) {
-      const read = field.type.read(view, at + field.offsetBytes, field.path);
+      const read = field.type.read(data, at + field.offsetBytes, field.path);
       if (!field.reserved) value[field.name] = read;
     }
     return value as ValueOf<F>;
   }
 
-  function write(view: DataView, at: number, value: ValueOf<F>): void {
+  function write(data: Uint8Array, at: number, value: ValueOf<F>): void {
     const values = value as Readonly<Record<string, unknown>>;
     for (const field of placed) {
-      field.type.write(view, at + field.offsetBytes, values[field.name], field.path);
+      field.type.write(data, at + field.offsetBytes, values[field.name], field.path);
     }
   }
 
@@ -107,22 +103,22 @@ export function struct<F extends Fields>(
         const at = Math.min(data.length, sizeBytes);
         throw new ProtocolError(name, at, `${data.length} bytes instead of ${sizeBytes}`);
       }
-      return read(viewOf(data), 0);
+      return read(data, 0);
     },
     decodeAt(data, offsetBytes) {
       if (offsetBytes < 0 || offsetBytes + sizeBytes > data.length) {
         throw new ProtocolError(name, offsetBytes, `does not fit in ${data.length} bytes`);
       }
-      return read(viewOf(data), offsetBytes);
+      return read(data, offsetBytes);
     },
     encode(value) {
       const into = new Uint8Array(sizeBytes);
-      write(viewOf(into), 0, value);
+      write(into, 0, value);
       return into;
     },
     encodeAt(value, into, offsetBytes) {
       assert(offsetBytes + sizeBytes <= into.length, `${name} at ${offsetBytes}`);
-      write(viewOf(into), offsetBytes, value);
+      write(into, offsetBytes, value);
     },
   };
 }

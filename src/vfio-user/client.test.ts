@@ -78,6 +78,8 @@ describe.each(worlds)('client and server %s', (_name, createWorld) => {
     expect(await client.read32(0, 4)).toBe(0xdeadbeef);
     expect(await client.read64(0, 8)).toBe(0xfedcba9876543210n);
     expect(await client.read64(0, 0)).toBe(0xdeadbeef2345ff00n);
+    await client.write64(0, 8, -2n);
+    expect(await client.read64(0, 8)).toBe(0xfffffffffffffffen);
   });
 
   it('post writes in order with what follows', async () => {

@@ -2,6 +2,7 @@
 import { LessorError, ProtocolError } from '../base/errors.js';
 import { closeAll } from '../os/fd.js';
 import type { StreamSocket } from '../os/socket-types.js';
+import { u16, u32, u64 } from '../uapi/struct.js';
 import { VFIO_DEVICE_FLAGS_RESET } from '../uapi/vfio.js';
 import {
   deviceInfo,
@@ -214,21 +215,15 @@ export class VfioUserClient implements Disposable {
   }
 
   read16(region: number, offsetBytes: number): Promise<number> {
-    return readOnce(this.#requester, region, offsetBytes, 2, (data) =>
-      viewOf(data).getUint16(0, true),
-    );
+    return readOnce(this.#requester, region, offsetBytes, 2, (data) => u16.read(data, 0, 'value'));
   }
 
   read32(region: number, offsetBytes: number): Promise<number> {
-    return readOnce(this.#requester, region, offsetBytes, 4, (data) =>
-      viewOf(data).getUint32(0, true),
-    );
+    return readOnce(this.#requester, region, offsetBytes, 4, (data) => u32.read(data, 0, 'value'));
   }
 
   read64(region: number, offsetBytes: number): Promise<bigint> {
-    return readOnce(this.#requester, region, offsetBytes, 8, (data) =>
-      viewOf(data).getBigUint64(0, true),
-    );
+    return readOnce(this.#requester, region, offsetBytes, 8, (data) => u64.read(data, 0, 'value'));
   }
 
   /** The value is cut to its width, as for all of `write8` to `write64`. */
@@ -247,7 +242,7 @@ export class VfioUserClient implements Disposable {
 
   write64(region: number, offsetBytes: number, value: bigint): Promise<void> {
     const bytes = new Uint8Array(8);
-    viewOf(bytes).setBigUint64(0, value, true);
+    u64.write(bytes, 0, BigInt.asUintN(64, value), 'value');
     return writeOnce(this.#requester, region, offsetBytes, bytes);
   }
 
@@ -295,10 +290,6 @@ export class VfioUserClient implements Disposable {
     const terms = { replyBytesMax: argsz };
     return this.#requester.call(VFIO_USER_DEVICE_GET_REGION_INFO, ask, terms, read);
   }
-}
-
-function viewOf(data: Uint8Array): DataView {
-  return new DataView(data.buffer, data.byteOffset, data.length);
 }
 
 /**

@@ -4,6 +4,7 @@ import { AssertionFailure, LessorError, OsError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { systemClock } from '../os/clock.js';
 import { closeAll, type Fd } from '../os/fd.js';
+import type { StreamHandler } from '../os/socket-types.js';
 import * as u from '../uapi/vfio-user.js';
 import { serveVfioUser, type VfioUserConnection } from './server.js';
 import { TestEndpoint } from './testing/endpoint.js';
@@ -407,6 +408,27 @@ describe.each(worlds)('server connection %s', (_name, createWorld) => {
       connection.fence('ENODEV');
       slow.open();
       await until(() => bugs.length === 1, 'told');
+    });
+
+    it('ends the process when nobody is told of it', () => {
+      const [near, other] = world.pair();
+      near[Symbol.dispose]();
+      let handler: StreamHandler | undefined;
+      const second = new TestEndpoint(world);
+      second.before = () => {
+        throw new AssertionFailure('ours');
+      };
+      other.start = (given) => {
+        handler = given;
+      };
+      serveVfioUser(other, second, { clock: systemClock });
+      const feed = (bytes: Uint8Array): void => {
+        handler?.data(bytes.subarray(0, 16), [], 0);
+        handler?.data(bytes.subarray(16), [], 0);
+      };
+      feed(rawFrame(u.VFIO_USER_VERSION, version));
+      expect(() => feed(rawFrame(9, access(0, 1)))).toThrow(AssertionFailure);
+      expect(second.closedWith).toBeInstanceOf(AssertionFailure);
     });
 
     it('is not an expected error of the operating system', async () => {

@@ -74,6 +74,7 @@ describe('VERSION', () => {
     ['another major version', payload('{}\0', 1)],
     ['three bytes', Uint8Array.of(0, 0, 1)],
     ['no NUL', payload('{}')],
+    ['another byte for the NUL', payload('{} ')],
     ['a NUL alone', payload('\0')],
     ['two NULs', payload('{}\0\0')],
     ['a NUL within', payload('{\0}\0')],
