@@ -47,7 +47,8 @@ export class FunctionLife {
   lose(detail: string): void {
     if (this.#gone !== undefined) return;
     this.#gone = detail;
-    const { context, book } = this.#options;
+    const { context, book, granter } = this.#options;
+    granter.lose(detail);
     context.log.error('the function is gone', { detail });
     context.hub.publish({ type: 'gone', reason: detail });
     for (const lease of book.live) lease.dispatch({ type: 'functionGone' });

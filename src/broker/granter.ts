@@ -34,6 +34,7 @@ export class Granter {
   readonly #queue = new WaitQueue<Waiting>();
   #draining = false;
   #held = false;
+  #lost: string | undefined;
 
   constructor(context: BrokerContext, inventory: Inventory, book: LeaseBook, isolation: Isolation) {
     const { info } = context.fn;
@@ -70,13 +71,20 @@ export class Granter {
     if (!held) this.pump();
   }
 
+  /** The function is gone for good: every request is told so. */
+  lose(detail: string): void {
+    this.#lost = detail;
+  }
+
   /**
    * Grants a lease, waiting for a slice as long as the request allows.
    *
    * @param gone - Aborts when the peer has gone away.
-   * @throws LessorError what policy says; `NO_FREE_SLICE` naming the holders; `DRIVER_FAILED`.
+   * @throws LessorError what policy says; `NO_FREE_SLICE` naming the holders; `DRIVER_FAILED`;
+   *   `FUNCTION_GONE`.
    */
   async acquire(request: AcquireRequest, peer: PeerFacts, gone: AbortSignal): Promise<BrokerLease> {
+    if (this.#lost !== undefined) throw new LessorError('FUNCTION_GONE', this.#lost);
     const candidates = this.#inventory.candidates({
       ...(request.kind === undefined ? {} : { kind: request.kind }),
       ...(request.slice === undefined ? {} : { slice: request.slice }),
@@ -261,9 +269,7 @@ export class Granter {
     if (pasid !== undefined) this.#pasids.free(pasid);
     this.#iovas.free(iovaWindow);
     this.#book.retire(lease);
-    this.#context.os.clock.after(this.#context.deadlines.fencedEndpointMs, () =>
-      this.#book.forget(lease),
-    );
+    lease.onGone(() => this.#book.forget(lease));
     this.pump();
   }
 }

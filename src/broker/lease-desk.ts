@@ -42,15 +42,18 @@ export class LeaseDesk {
     let watched = false;
     try {
       const lease = await this.#granter.acquire(request, call.credentials, call.closed);
-      const tenure = new TenureWatch(this.#context.os, lease, pidfd);
-      watched = true;
-      this.#tenures.set(lease.terms.id, tenure);
-      void lease.settled.then(() => this.#close(lease));
-      return {
-        lease,
-        fd: this.#serve(lease, tenure),
-        record: leaseRecord(lease, tenure.expiresMs),
-      };
+      try {
+        const tenure = new TenureWatch(this.#context.os, lease, pidfd);
+        watched = true;
+        this.#tenures.set(lease.terms.id, tenure);
+        void lease.settled.then(() => this.#close(lease));
+        const fd = this.#serve(lease, tenure);
+        return { lease, fd, record: leaseRecord(lease, tenure.expiresMs) };
+      } catch (error) {
+        // No descriptor left for its fd, say: nobody would hold it.
+        lease.dispatch({ type: 'release' });
+        throw error;
+      }
     } finally {
       if (!watched) pidfd.close();
     }

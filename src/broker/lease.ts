@@ -48,6 +48,9 @@ export class BrokerLease {
   #state: LeaseState = initialLease();
   #connection: LeaseConnection | undefined;
   #graceTimer: Disposable | undefined;
+  #lingerTimer: Disposable | undefined;
+  #isGone = false;
+  readonly #gone = new Listeners<void>();
   #idle = false;
 
   constructor(context: BrokerContext, terms: LeaseTerms, hooks: LeaseHooks) {
@@ -239,7 +242,7 @@ export class BrokerLease {
     this.publish({ type: 'ended', reason: describeReason(reason) });
     this.#resolveEnded(reason);
     const { os, deadlines } = this.#context;
-    os.clock.after(deadlines.fencedEndpointMs, () => this.#connection?.close());
+    this.#lingerTimer = os.clock.after(deadlines.fencedEndpointMs, () => this.closeConnection());
   }
 
   async #phase(phase: ReclaimPhase): Promise<void> {
@@ -256,9 +259,19 @@ export class BrokerLease {
     this.dispatch(timedOut ? { type: 'phaseTimeout', phase } : { type: 'phaseDone', phase, idle });
   }
 
-  /** Closes the endpoint at once, when the broker ends. */
+  /** Closes the endpoint, which after the end has only answered ENODEV. */
   closeConnection(): void {
+    this.#lingerTimer?.[Symbol.dispose]();
     this.#connection?.close();
+    if (this.#isGone) return;
+    this.#isGone = true;
+    this.#gone.emit();
+  }
+
+  /** Calls back once the endpoint of the ended lease is closed; at once when it is. */
+  onGone(listener: () => void): void {
+    if (this.#isGone) listener();
+    else this.#gone.add(listener);
   }
 }
 

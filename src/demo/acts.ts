@@ -110,6 +110,8 @@ export async function actKill(stage: Stage, victim: DemoActor, nextName: string)
   const { id = '', slice = '' } = victim.held ?? {};
   await stage.admin.inject(slice, 'dma-delay-ms', lateDmaMs);
   await victim.call('submit', 4096);
+  // The device has taken the descriptor by then.
+  await pause(lateDmaMs / 4);
   victim.kill('SIGKILL');
   const killedMs = performance.now();
   await victim.exited;
