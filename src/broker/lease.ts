@@ -188,6 +188,8 @@ export class BrokerLease {
         break;
       case 'freeSlice':
         this.#hooks.free();
+        // One that was refused has no endpoint that could linger.
+        if (this.#state.published !== true) this.closeConnection();
         this.#resolveSettled();
         break;
       default:
