@@ -36,9 +36,6 @@ test.each([
 
 /** Codes whose rooms have no tests yet. It only ever shrinks, to nothing. */
 const withoutTest: readonly ErrorCode[] = [
-  'UNKNOWN_KIND',
-  'UNKNOWN_SLICE',
-  'NOT_QUARANTINED',
   'WINDOW_MESSAGE_ONLY',
   'BROKER_NOT_FOUND',
   'BROKER_AMBIGUOUS',

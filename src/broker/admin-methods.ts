@@ -3,6 +3,7 @@ import { LessorError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { toCount } from '../base/units.js';
 import type { RunningDriver } from '../driver/types.js';
+import { closeAll } from '../os/fd.js';
 import { adminDenial } from '../policy/operate.js';
 import type { VarlinkCall } from '../varlink/call.js';
 import type { BrokerContext } from './context.js';
@@ -110,18 +111,23 @@ export class AdminMethods {
     this.#admit(call);
     const { context, granter, book, helperPids } = this.#options;
     const { ioctl } = context.os;
-    const fdDirectory = ioctl.open('/proc/self/fd', O_RDONLY | O_DIRECTORY);
-    const maps = ioctl.open('/proc/self/maps', O_RDONLY);
+    const fds = [ioctl.open('/proc/self/fd', O_RDONLY | O_DIRECTORY)];
+    try {
+      fds.push(ioctl.open('/proc/self/maps', O_RDONLY));
+    } catch (error) {
+      closeAll(fds);
+      throw error;
+    }
     call.reply(
       {
         fdDirectory: 0,
         maps: 1,
-        iovaBytes: book.live.reduce((sum, lease) => sum + lease.resources.mappedBytes, 0),
+        iovaBytes: granter.iovaBytes,
         pasids: granter.pasidCount,
         processes: helperPids(),
         leases: book.liveCount,
       },
-      { fds: [fdDirectory, maps] },
+      { fds },
     );
     return undefined;
   };
