@@ -2,9 +2,9 @@
 // trusted, interrupts and memory of its own.
 import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/log.js';
-import { hex, roundUp } from '../base/units.js';
+import { hex } from '../base/units.js';
 import type { DriverHost, ScratchMemory, Slice, SliceFault } from '../driver/types.js';
-import { F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK } from '../os/memory-types.js';
+import { createSealedMemory } from '../os/sealed-memory.js';
 import type { BrokerContext } from './context.js';
 import type { BrokerLease } from './lease.js';
 
@@ -68,24 +68,19 @@ export class BrokerDriverHost implements DriverHost {
   }
 
   scratchMemory(lengthBytes: number): ScratchMemory {
-    const { memory } = this.#context.os;
-    const wholeBytes = roundUp(lengthBytes, memory.pageBytes);
-    const fd = memory.create('lessor-scratch', wholeBytes);
-    try {
-      memory.addSeals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
-      const mapping = memory.map(fd, { offsetBytes: 0, lengthBytes: wholeBytes, writable: true });
-      return {
-        memory: { fd, offsetBytes: 0 },
-        lengthBytes: wholeBytes,
-        u32: new Uint32Array(mapping.buffer),
-        [Symbol.dispose]() {
-          mapping[Symbol.dispose]();
-          fd.close();
-        },
-      };
-    } catch (error) {
-      fd.close();
-      throw error;
-    }
+    const { fd, mapping } = createSealedMemory(
+      this.#context.os.memory,
+      'lessor-scratch',
+      lengthBytes,
+    );
+    return {
+      memory: { fd, offsetBytes: 0 },
+      lengthBytes: mapping.lengthBytes,
+      u32: new Uint32Array(mapping.buffer),
+      [Symbol.dispose]() {
+        mapping[Symbol.dispose]();
+        fd.close();
+      },
+    };
   }
 }

@@ -1,6 +1,7 @@
 // The maps of one lease: checks, charges, and the order of map and unmap.
 import { LessorError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
+import { Serial } from '../base/serial.js';
 import { hex, iovaEnd } from '../base/units.js';
 import { checkMap } from '../iommu/memory-check.js';
 import type { Access, AddressSpace, DmaAccount, DmaMapping } from '../iommu/types.js';
@@ -38,7 +39,7 @@ export class LeaseDma {
   };
   #mappedBytes = 0;
   // Map and unmap of one lease happen in arrival order, each after the one before has settled.
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #order = new Serial();
 
   constructor(options: LeaseDmaOptions) {
     this.#options = options;
@@ -57,7 +58,7 @@ export class LeaseDma {
    * @throws LessorError `MEMORY_*`, `IOVA_*`, `QUOTA_EXCEEDED`, `ARENA_FULL`
    */
   map(request: MapRequest): Promise<void> {
-    return this.#inOrder(() => this.#map(request)).finally(() => request.fd?.close());
+    return this.#order.run(() => this.#map(request)).finally(() => request.fd?.close());
   }
 
   /**
@@ -66,11 +67,11 @@ export class LeaseDma {
    * @throws LessorError `IOVA_NOT_MAPPED` when the range cuts a map; nothing is removed then.
    */
   unmap(iova: bigint, lengthBytes: bigint): Promise<void> {
-    return this.#inOrder(() => this.#unmapRange(iova, lengthBytes));
+    return this.#order.run(() => this.#unmapRange(iova, lengthBytes));
   }
 
   unmapAll(): Promise<void> {
-    return this.#inOrder(() => this.#remove([...this.#maps.values()]));
+    return this.#order.run(() => this.#remove([...this.#maps.values()]));
   }
 
   /** Unmaps everything and gives the address space back. */
@@ -78,12 +79,6 @@ export class LeaseDma {
     await this.unmapAll();
     this.#watch[Symbol.dispose]();
     await this.#options.space[Symbol.asyncDispose]();
-  }
-
-  #inOrder<T>(operation: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(operation);
-    this.#tail = result.catch(() => undefined);
-    return result;
   }
 
   async #map(request: MapRequest): Promise<void> {

@@ -1,5 +1,6 @@
 // The vectors of one lease: which eventfd of the holder stands behind which vector.
 import { LessorError } from '../base/errors.js';
+import { Serial } from '../base/serial.js';
 import type { PciFunction } from '../function/types.js';
 import type { EventOs, EventSignaller } from '../os/event-types.js';
 import { closeAll, type Fd } from '../os/fd.js';
@@ -11,7 +12,7 @@ export class LeaseInterrupts {
   readonly #bound = new Set<number>();
   #request: Fd | undefined;
   #closed = false;
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #order = new Serial();
 
   constructor(fn: PciFunction, events: EventOs, vectors: readonly number[]) {
     this.#fn = fn;
@@ -35,7 +36,7 @@ export class LeaseInterrupts {
         ? new LessorError('LEASE_ENDED', 'interrupts are disarmed')
         : new LessorError('FD_REFUSED', 'an interrupt target is not an eventfd');
     }
-    await this.#inOrder(async () => {
+    await this.#order.run(async () => {
       const rest = [...fds];
       try {
         for (let index = 0; rest.length > 0; index += 1) {
@@ -49,7 +50,7 @@ export class LeaseInterrupts {
   }
 
   unbind(start: number, count: number): Promise<void> {
-    return this.#inOrder(async () => {
+    return this.#order.run(async () => {
       for (let index = start; index < start + count; index += 1) await this.#set(index, undefined);
     });
   }
@@ -82,17 +83,11 @@ export class LeaseInterrupts {
   /** Unbinds every vector; resolves when no signal can be under way. Idempotent. */
   async disarm(): Promise<void> {
     this.#closed = true;
-    await this.#inOrder(async () => {
+    await this.#order.run(async () => {
       await Promise.all([...this.#bound].map((index) => this.#set(index, undefined)));
     });
     this.#request?.close();
     this.#request = undefined;
-  }
-
-  #inOrder<T>(operation: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(operation);
-    this.#tail = result.catch(() => undefined);
-    return result;
   }
 
   async #set(index: number, fd: Fd | undefined): Promise<void> {

@@ -1,15 +1,7 @@
 // Memory of a client that the device may be given: a sealed memfd and a mapping of it.
-import { LessorError } from '../base/errors.js';
-import { limits } from '../base/limits.js';
-import { type Iova, roundUp, toCount } from '../base/units.js';
+import type { Iova } from '../base/units.js';
 import type { Fd } from '../os/fd.js';
-import {
-  F_SEAL_GROW,
-  F_SEAL_SEAL,
-  F_SEAL_SHRINK,
-  type Mapping,
-  type MemoryOs,
-} from '../os/memory-types.js';
+import type { Mapping } from '../os/memory-types.js';
 
 /** Memory of this process that the device can reach. Whoever allocated it disposes it. */
 export class LeaseMemory implements AsyncDisposable {
@@ -43,31 +35,5 @@ export class LeaseMemory implements AsyncDisposable {
       this.#mapping[Symbol.dispose]();
       this.#fd.close();
     }
-  }
-}
-
-export interface SealedMemory {
-  readonly fd: Fd;
-  readonly mapping: Mapping;
-}
-
-/**
- * A zeroed memfd, page-aligned, sealed against shrinking and growing, mapped here.
- *
- * @param lengthBytes - Rounded up to whole pages.
- * @throws LessorError `INVALID_ARGUMENT`; OsError of mmap.
- */
-export function createSealedMemory(memory: MemoryOs, lengthBytes: number): SealedMemory {
-  const wanted = toCount(lengthBytes, 'lengthBytes', limits.mapBytesMax);
-  if (wanted === 0) throw new LessorError('INVALID_ARGUMENT', 'lengthBytes is 0');
-  const wholeBytes = roundUp(wanted, memory.pageBytes);
-  const fd = memory.create('lessor-memory', wholeBytes);
-  try {
-    memory.addSeals(fd, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
-    const mapping = memory.map(fd, { offsetBytes: 0, lengthBytes: wholeBytes, writable: true });
-    return { fd, mapping };
-  } catch (error) {
-    fd.close();
-    throw error;
   }
 }

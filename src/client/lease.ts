@@ -8,13 +8,14 @@ import { type Iova, toCount, toIova } from '../base/units.js';
 import type { Access } from '../iommu/types.js';
 import type { Fd } from '../os/fd.js';
 import type { Os } from '../os/os-types.js';
+import { createSealedMemory } from '../os/sealed-memory.js';
 import type { FaultRecord, LeaseRecord } from '../varlink/interface.js';
 import type { VfioUserClient } from '../vfio-user/client.js';
 import { LeaseInterrupt } from './interrupt.js';
 import { IovaAllocator } from './iova-allocator.js';
 import { disableDevice, enableDevice, type OwnedWindow } from './lease-device.js';
 import type { LeaseEvents } from './lease-events.js';
-import { createSealedMemory, LeaseMemory } from './lease-memory.js';
+import { LeaseMemory } from './lease-memory.js';
 import type { LeaseWindow } from './window.js';
 
 export interface LeaseEnd {
@@ -235,7 +236,9 @@ export class Lease extends EventEmitter<LeaseEventMap> implements AsyncDisposabl
   }
 
   async #allocate(lengthBytes: number): Promise<LeaseMemory> {
-    const { fd, mapping } = createSealedMemory(this.#os.memory, lengthBytes);
+    const wanted = toCount(lengthBytes, 'lengthBytes', limits.mapBytesMax);
+    if (wanted === 0) throw new LessorError('INVALID_ARGUMENT', 'lengthBytes is 0');
+    const { fd, mapping } = createSealedMemory(this.#os.memory, 'lessor-memory', wanted);
     try {
       const mapped = await this.map({ fd, lengthBytes: mapping.lengthBytes });
       return new LeaseMemory(mapped.iova, fd, mapping, () => this.unmap(mapped));
