@@ -194,10 +194,10 @@ describe('client process', () => {
     const untilNs = process.hrtime.bigint();
     const { count, firstNs, lastNs, gapMsMax } = await client.reply();
     // All of the time in which main was blocked lies between the first and the last count, and
-    // no two counts are as far apart.
+    // no two counts are as far apart: some fell into it, however busy the machine is.
     expect(BigInt(firstNs)).toBeLessThan(fromNs);
     expect(BigInt(lastNs)).toBeGreaterThan(untilNs);
-    expect(gapMsMax).toBeLessThan(400);
+    expect(gapMsMax).toBeLessThan(500);
     expect(count).toBeGreaterThan(10);
   });
 
