@@ -22,6 +22,7 @@ import type { LeaseBook } from './lease-book.js';
 interface Waiting extends Waiter {
   readonly request: AcquireRequest;
   readonly serve: (slice: Slice) => void;
+  readonly refuse: (error: LessorError) => void;
 }
 
 export class Granter {
@@ -34,7 +35,7 @@ export class Granter {
   readonly #queue = new WaitQueue<Waiting>();
   #draining = false;
   #held = false;
-  #lost: string | undefined;
+  #closed: LessorError | undefined;
 
   constructor(context: BrokerContext, inventory: Inventory, book: LeaseBook, isolation: Isolation) {
     const { info } = context.fn;
@@ -60,9 +61,10 @@ export class Granter {
     return this.#draining;
   }
 
-  /** From now on every request is denied. */
+  /** From now on every request is denied, those that wait too. */
   drain(): void {
     this.#draining = true;
+    this.#refuseWaiting(new LessorError('DENIED', 'the broker drains: it gives no new lease'));
   }
 
   /** While held, requests that may wait do so and others are told that nothing is free. */
@@ -73,7 +75,24 @@ export class Granter {
 
   /** The function is gone for good: every request is told so. */
   lose(detail: string): void {
-    this.#lost = detail;
+    this.#close(new LessorError('FUNCTION_GONE', detail));
+  }
+
+  /** The broker ends: what it takes back is for nobody. */
+  stop(): void {
+    this.#close(new LessorError('BROKER_GONE', 'the broker ends'));
+  }
+
+  #close(error: LessorError): void {
+    this.#closed ??= error;
+    this.#refuseWaiting(error);
+  }
+
+  #refuseWaiting(error: LessorError): void {
+    for (const waiter of this.#queue) {
+      this.#queue.cancel(waiter.id);
+      waiter.refuse(error);
+    }
   }
 
   /**
@@ -81,17 +100,17 @@ export class Granter {
    *
    * @param gone - Aborts when the peer has gone away.
    * @throws LessorError what policy says; `NO_FREE_SLICE` naming the holders; `DRIVER_FAILED`;
-   *   `FUNCTION_GONE`.
+   *   `FUNCTION_GONE`, `BROKER_GONE`.
    */
   async acquire(request: AcquireRequest, peer: PeerFacts, gone: AbortSignal): Promise<BrokerLease> {
-    if (this.#lost !== undefined) throw new LessorError('FUNCTION_GONE', this.#lost);
+    if (this.#closed !== undefined) throw this.#closed;
     const candidates = this.#inventory.candidates({
       ...(request.kind === undefined ? {} : { kind: request.kind }),
       ...(request.slice === undefined ? {} : { slice: request.slice }),
     });
     const verdict = decide(request, this.#factsFor(peer, candidates));
     if ('deny' in verdict) throw new LessorError(verdict.code, verdict.detail);
-    const slice = this.#freeSlice(request);
+    const slice = this.#mayOvertake(request) ? this.#freeSlice(request) : undefined;
     const lease =
       slice === undefined
         ? await this.#wait(request, verdict.terms, peer, gone)
@@ -117,6 +136,13 @@ export class Granter {
       // Leased in the same turn in which it was found free.
       waiter.serve(this.#freeSlice(waiter.request) as Slice);
     }
+  }
+
+  /** False while somebody waits for the whole function whom this request would keep waiting. */
+  #mayOvertake({ priority }: AcquireRequest): boolean {
+    return ![...this.#queue].some(
+      (waiter) => waiter.priority >= priority && this.#judge(waiter) === 'hold',
+    );
   }
 
   #judge({ request }: Waiting): Fit {
@@ -152,9 +178,12 @@ export class Granter {
         timer[Symbol.dispose]();
         gone.removeEventListener('abort', giveUp);
       };
-      const giveUp = (): void => {
+      const refuse = (error: LessorError): void => {
         stopWaiting();
-        if (this.#queue.cancel(id) !== undefined) reject(this.#busyError(request));
+        reject(error);
+      };
+      const giveUp = (): void => {
+        if (this.#queue.cancel(id) !== undefined) refuse(this.#busyError(request));
       };
       const serve = (slice: Slice): void => {
         stopWaiting();
@@ -167,7 +196,7 @@ export class Granter {
       const timer = this.#context.os.clock.after(terms.waitMs, giveUp);
       gone.addEventListener('abort', giveUp, { once: true });
       try {
-        this.#queue.add({ id, uid: peer.uid, priority: terms.priority, request, serve });
+        this.#queue.add({ id, uid: peer.uid, priority: terms.priority, request, serve, refuse });
       } catch (error) {
         stopWaiting();
         reject(error);

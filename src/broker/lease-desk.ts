@@ -106,6 +106,7 @@ export class LeaseDesk {
 
   /** Takes every lease back. Resolves when all are. */
   async stop(): Promise<readonly EndReason[]> {
+    this.#granter.stop();
     const leases = this.#book.live;
     for (const lease of leases) lease.dispatch({ type: 'brokerStop' });
     await Promise.all(leases.map((lease) => lease.settled));

@@ -277,7 +277,10 @@ export class BrokerLease {
   }
 }
 
-/** "operator: demo", as clients are told. */
-export function describeReason(reason: EndReason): string {
-  return reason.detail === '' ? reason.cause : `${reason.cause}: ${reason.detail}`;
+/** Causes that somebody gave a reason for; the others say all there is to say. */
+const explained: readonly EndReason['cause'][] = ['denied', 'broken', 'revoked'];
+
+/** "revoked: operator: demo" or "holder died", as clients are told. */
+export function describeReason({ cause, detail }: EndReason): string {
+  return explained.includes(cause) && detail !== '' ? `${cause}: ${detail}` : cause;
 }
