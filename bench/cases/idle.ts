@@ -43,7 +43,8 @@ function timeProgram(words: readonly string[]): Promise<number[]> {
 /** The command, on a broker as it is by default, beside a bare Node. */
 async function timeStatus(floors: FloorTools): Promise<Summary[]> {
   await using broker = await BenchBroker.start(floors);
-  return interleave(statusCount, [
+  // Awaited here: the broker ends with this function.
+  return await interleave(statusCount, [
     () => timeProgram([lessorProgram, '--socket', broker.socketPath, 'status']),
     () => timeProgram(['-e', '0']),
   ]);
