@@ -23,7 +23,7 @@ import { LeaseBook } from './lease-book.js';
 import { LeaseDesk } from './lease-desk.js';
 import { type BrokerOptions, defaultDeadlines } from './options.js';
 import { functionRecord, infoReply } from './records.js';
-import { claimSocketPath, releaseSocketPath } from './socket-path.js';
+import { claimSocketPath } from './socket-path.js';
 import { packageVersion } from './version.js';
 
 const adminSocketMode = 0o600;
@@ -51,14 +51,16 @@ export interface Broker extends AsyncDisposable {
  * @throws LessorError `BROKER_RUNNING`, `DRIVER_INVALID`, `DRIVER_FAILED`; OsError of bind.
  */
 export async function createBroker(options: BrokerOptions): Promise<Broker> {
-  const claim = claimSocketPath(options.os, options.socketPath);
+  let broker: WiredBroker | undefined;
   try {
-    const broker = new WiredBroker(options);
+    claimSocketPath(options.os, options.socketPath);
+    claimSocketPath(options.os, options.adminPath);
+    broker = new WiredBroker(options);
     await broker.start();
     return broker;
   } catch (error) {
-    claim();
-    await options.fn[Symbol.asyncDispose]();
+    if (broker === undefined) await options.fn[Symbol.asyncDispose]();
+    else await broker.close();
     throw error;
   }
 }
@@ -241,7 +243,6 @@ class WiredBroker implements Broker {
     for (const service of this.#services.splice(0)) service[Symbol.dispose]();
     await fn[Symbol.asyncDispose]();
     this.#context.signaller[Symbol.dispose]();
-    releaseSocketPath(this.socketPath, this.adminPath);
     this.#resolveClosed();
   }
 

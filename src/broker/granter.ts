@@ -109,7 +109,10 @@ export class Granter {
       ...(request.slice === undefined ? {} : { slice: request.slice }),
     });
     const verdict = decide(request, this.#factsFor(peer, candidates));
-    if ('deny' in verdict) throw new LessorError(verdict.code, verdict.detail);
+    if ('deny' in verdict) {
+      const { code, detail, hint } = verdict;
+      throw new LessorError(code, detail, hint === undefined ? {} : { hint });
+    }
     const slice = this.#mayOvertake(request) ? this.#freeSlice(request) : undefined;
     const lease =
       slice === undefined

@@ -4,25 +4,19 @@ import { isOsError, LessorError } from '../base/errors.js';
 import type { Os } from '../os/os-types.js';
 
 /**
- * Makes room for a listening socket at `path`.
+ * Makes room for a listening socket at `path`, which removes its file itself when it closes.
  *
- * @returns Undoes the claim.
  * @throws LessorError `BROKER_RUNNING` when another broker answers there.
  */
-export function claimSocketPath(os: Os, path: string): () => void {
+export function claimSocketPath(os: Os, path: string): void {
   try {
     os.sockets.connect(path)[Symbol.dispose]();
   } catch (error) {
-    if (isOsError(error, 'ENOENT')) return () => undefined;
+    if (isOsError(error, 'ENOENT')) return;
     if (!isOsError(error, 'ECONNREFUSED')) throw error;
     // Its broker is gone without having removed it.
     rmSync(path, { force: true });
-    return () => rmSync(path, { force: true });
+    return;
   }
   throw new LessorError('BROKER_RUNNING', `a broker answers on ${path}`);
-}
-
-/** Removes the socket files of a broker that has ended. */
-export function releaseSocketPath(...paths: readonly string[]): void {
-  for (const path of paths) rmSync(path, { force: true });
 }

@@ -69,14 +69,15 @@ async function become(
 async function hold(options: AcquireOptions, command: Command): Promise<void> {
   const client = await connect({ socket: socketOf(command) });
   try {
-    const lease = await client.acquire(requestOf(options));
-    if (options.json) printJson(lease.record);
-    else tell(`holding ${lease.record.slice} as ${lease.record.id}; Ctrl-C releases it`);
+    await using lease = await client.acquire(requestOf(options));
     const stop = (): void => {
       lease.close().catch(() => undefined);
     };
     process.once('SIGINT', stop);
     process.once('SIGTERM', stop);
+    // Said last: whoever reads it may send a signal at once.
+    if (options.json) printJson(lease.record);
+    else tell(`holding ${lease.record.slice} as ${lease.record.id}; Ctrl-C releases it`);
     const end = await lease.ended;
     tell(`ended: ${end.reason}`);
     if (!end.released) throw new LessorError('LEASE_REVOKED', end.reason);

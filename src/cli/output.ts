@@ -34,6 +34,11 @@ export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }
 
+/** One of many, or one to wait for: a line of its own. */
+export function printJsonLine(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
 /** For people, on stderr. */
 export function tell(line: string): void {
   process.stderr.write(`${line}\n`);

@@ -10,7 +10,7 @@ import { createOs } from '../os/index.js';
 import { parseCount } from './arguments.js';
 import { exitStatus } from './exit.js';
 import { createLogger, isLogLevel } from './log.js';
-import { printJson, tell } from './output.js';
+import { printJsonLine, tell } from './output.js';
 
 interface ServeOptions {
   readonly driver: string;
@@ -73,13 +73,14 @@ async function serve(options: ServeOptions, command: Command): Promise<void> {
   process.on('uncaughtException', crash);
   process.on('unhandledRejection', crash);
   if (options.leakDescriptor) broker.onEnded(() => openSync('/dev/null', 'r'));
-  if (options.json) printJson({ socket: socketPath, pid: process.pid });
-  else tell(`lessor: ${fn.info.name} (${broker.isolation}) on ${socketPath}`);
   const stop = (): void => {
     broker.close().catch(crash);
   };
   process.once('SIGINT', stop);
   process.once('SIGTERM', stop);
+  // Said last: whoever reads it may send a signal at once.
+  if (options.json) printJsonLine({ socket: socketPath, pid: process.pid });
+  else tell(`lessor: ${fn.info.name} (${broker.isolation}) on ${socketPath}`);
   await broker.closed;
   await helpers[Symbol.asyncDispose]();
 }

@@ -265,6 +265,8 @@ export class Lease extends EventEmitter<LeaseEventMap> implements AsyncDisposabl
     this.#shut();
     this.#finish(reason);
     this.#device.close();
+    // Nothing more will be said on it: it must not keep a process that only listens.
+    this.#events?.close();
   }
 
   /** End-of-file on the lease fd: fenced long ago, or the broker died. */

@@ -113,7 +113,8 @@ function isolationDenial(
     );
   }
   if (isolation === 'cooperative' && !switches.allowCooperative) {
-    return deny('DENIED', 'cooperative isolation, which protects nobody, is not allowed here');
+    const denial = deny('DENIED', 'cooperative isolation, which protects nobody, is not allowed');
+    return { ...denial, hint: 'serve with --allow-cooperative, or ask for an exclusive lease' };
   }
   return undefined;
 }

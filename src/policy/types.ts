@@ -94,6 +94,8 @@ export interface Denial {
   readonly deny: true;
   readonly code: ErrorCode;
   readonly detail: string;
+  /** What to do, where the hint of the code does not say it. */
+  readonly hint?: string;
 }
 
 export type Verdict = { readonly allow: true; readonly terms: LeaseTerms } | Denial;
