@@ -59,8 +59,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     await broker.start();
     return broker;
   } catch (error) {
-    if (broker === undefined) await options.fn[Symbol.asyncDispose]();
-    else await broker.close();
+    // Whatever was made so far is given up, the function in any case.
+    await (broker === undefined ? options.fn[Symbol.asyncDispose]() : broker.close());
     throw error;
   }
 }

@@ -212,7 +212,8 @@ export class Granter {
       .holders(this.#inventory.slices)
       .map(({ slice, leaseId, state }) => {
         const lease = this.#book.live.find((candidate) => candidate.terms.id === leaseId);
-        const who = lease === undefined ? state : `uid ${lease.terms.uid} pid ${lease.terms.pid}`;
+        const holder = `uid ${lease?.terms.uid} pid ${lease?.terms.pid}`;
+        const who = state === 'leased' ? holder : 'in quarantine';
         return `${slice}: ${leaseId.slice(0, 8)} ${who}`;
       });
     const what = request.slice ?? request.kind ?? 'any slice';

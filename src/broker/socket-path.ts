@@ -1,12 +1,13 @@
 // One broker per socket path: finds out whether the one that made it still lives.
-import { rmSync } from 'node:fs';
+import { lstatSync, rmSync } from 'node:fs';
 import { isOsError, LessorError } from '../base/errors.js';
 import type { Os } from '../os/os-types.js';
 
 /**
- * Makes room for a listening socket at `path`, which removes its file itself when it closes.
+ * Makes room for a listening socket at `path`: removes the file of a broker that is gone.
  *
- * @throws LessorError `BROKER_RUNNING` when another broker answers there.
+ * @throws LessorError `BROKER_RUNNING` when another broker answers there, `INVALID_ARGUMENT` when
+ *   something else than a socket stands there; OsError of connect.
  */
 export function claimSocketPath(os: Os, path: string): void {
   try {
@@ -14,7 +15,10 @@ export function claimSocketPath(os: Os, path: string): void {
   } catch (error) {
     if (isOsError(error, 'ENOENT')) return;
     if (!isOsError(error, 'ECONNREFUSED')) throw error;
-    // Its broker is gone without having removed it.
+    // A file of any kind refuses a connection.
+    if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === false) {
+      throw new LessorError('INVALID_ARGUMENT', `${path} is not a socket`);
+    }
     rmSync(path, { force: true });
     return;
   }
