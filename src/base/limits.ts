@@ -13,7 +13,7 @@ export const limits = {
   /** Varlink requests of one connection that wait for an answer. */
   varlinkPendingMax: 16,
   /** Control connections of one uid. */
-  connectionsPerUidMax: 256,
+  connectionsPerUidMax: 2048,
   /** Bytes queued for a peer that does not read, before its connection is closed. */
   sendQueueBytesMax: 4 * 1024 * 1024,
   /** Descriptors queued for a peer that does not read, before its connection is closed. */

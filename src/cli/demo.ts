@@ -1,6 +1,5 @@
 // `lessor demo`: the story.
 import { type Command, Option } from 'commander';
-import { runDemo } from '../demo/run.js';
 import { printJson } from './output.js';
 
 interface DemoOptions {
@@ -10,6 +9,8 @@ interface DemoOptions {
 }
 
 async function demo(options: DemoOptions): Promise<void> {
+  // Loaded only here: other commands start faster.
+  const { runDemo } = await import('../demo/run.js');
   const report = await runDemo({
     hold: options.hold ?? false,
     leakDescriptor: options.leakDescriptor ?? false,

@@ -1,4 +1,4 @@
-// A memfd that its maker maps and gives to a device: sealed, so that it can neither shrink nor grow.
+// A memfd that its maker maps and gives to a device: sealed, it can neither shrink nor grow.
 import { roundUp } from '../base/units.js';
 import type { Fd } from './fd.js';
 import {
