@@ -103,6 +103,12 @@ static napi_value call_execve(napi_env env, napi_callback_info info) {
   return call_result(env, result);
 }
 
+/* No clean-up: that of Node would find its event loop's descriptors replaced. */
+static napi_value call_exit_now(napi_env env, napi_callback_info info) {
+  call_arguments call = arguments_of(env, info);
+  _exit(int32_argument(&call, 0, 1));
+}
+
 void register_processes(napi_env env, napi_value exports) {
   export_function(env, exports, "pidfdOpen", call_pidfd_open);
   export_function(env, exports, "pidfdSendSignal", call_pidfd_send_signal);
@@ -113,4 +119,5 @@ void register_processes(napi_env env, napi_value exports) {
   export_function(env, exports, "setFileLimit", call_set_file_limit);
   export_function(env, exports, "resetSignals", call_reset_signals);
   export_function(env, exports, "execve", call_execve);
+  export_function(env, exports, "exitNow", call_exit_now);
 }

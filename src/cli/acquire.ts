@@ -1,9 +1,10 @@
 // `lessor acquire`: hold a lease in the foreground, or become a program that holds it.
+import { writeSync } from 'node:fs';
 import type { Command } from 'commander';
 import { LessorError } from '../base/errors.js';
 import type { AcquireRequest } from '../client/client.js';
 import { connect } from '../client/index.js';
-import { resolveInPath } from '../os/index.js';
+import { createOs, resolveInPath } from '../os/index.js';
 import { parseBytes, parseCount, parseDurationMs } from './arguments.js';
 import { printJson, tell } from './output.js';
 import { socketOf } from './sockets.js';
@@ -39,9 +40,10 @@ function requestOf(options: AcquireOptions): AcquireRequest {
 /** What a shell answers for a command that could not be run. */
 const notRun = 127;
 
-function giveUp(name: string, error: unknown): never {
-  tell(`lessor: ${name}: ${error instanceof Error ? error.message : String(error)}`);
-  process.exit(notRun);
+function giveUp(error: unknown): never {
+  const message = error instanceof Error ? error.message : String(error);
+  writeSync(2, `lessor: ${message}\n`);
+  return createOs().processes.exitNow(notRun);
 }
 
 async function become(
@@ -55,14 +57,14 @@ async function become(
     // Resolved before the lease is taken: a typing error must not cost a slice.
     path = resolveInPath(name, process.env);
   } catch (error) {
-    giveUp(name, error);
+    giveUp(error);
   }
   const client = await connect({ socket: socketOf(command) });
   const handover = await client.acquireForHandover(requestOf(options));
   try {
     client.exec(handover, path, words);
   } catch (error) {
-    giveUp(name, error);
+    giveUp(error);
   }
 }
 

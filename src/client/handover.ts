@@ -63,6 +63,14 @@ function passedFds(
   return new Map(names.slice(0, count).map((name, index) => [name, firstPassedFd + index]));
 }
 
+function recordFrom(text: string): LeaseRecord {
+  try {
+    return JSON.parse(text) as LeaseRecord;
+  } catch (error) {
+    throw new LessorError('INVALID_ARGUMENT', 'LESSOR_LEASE is no JSON', { cause: error });
+  }
+}
+
 /**
  * The lease that `lessor acquire -- command` passed to this process: negotiates, maps every
  * window, then enables. Call once: the descriptors and their names are taken.
@@ -81,7 +89,7 @@ export async function leaseFromEnvironment(
   if (leaseNumber === undefined || text === undefined) {
     throw new LessorError('INVALID_ARGUMENT', 'the descriptors passed hold no lease');
   }
-  const record = JSON.parse(text) as LeaseRecord;
+  const record = recordFrom(text);
   for (const name of ['LISTEN_FDS', 'LISTEN_FDNAMES', 'LISTEN_PID', 'LESSOR_LEASE']) {
     delete environment[name];
   }

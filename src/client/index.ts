@@ -1,19 +1,16 @@
 // lessor/client: hold leases of a function that a broker owns.
-import { Fd } from '../os/fd.js';
-import { createOs } from '../os/index.js';
-import { loadNative } from '../os/native.js';
-import type { Os } from '../os/os-types.js';
 import { AdminClient } from './admin.js';
 import type { AcquireRequest } from './client.js';
 import { Client } from './client.js';
-import { leaseFromEnvironment } from './handover.js';
 import type { Lease } from './lease.js';
 import { adminPathOf, findControlSocket } from './run-directory.js';
+import { sharedOs } from './shared-os.js';
 
 export { isLessorError, LessorError } from '../base/errors.js';
 export type { EventRecord, FaultRecord, InfoReply, LeaseRecord } from '../varlink/interface.js';
 export { AdminClient, type Inspection } from './admin.js';
 export { type AcquireRequest, Client, type Handover, type Monitor } from './client.js';
+export { fromEnvironment } from './from-environment.js';
 export type { LeaseInterrupt } from './interrupt.js';
 export {
   type ForeignMemory,
@@ -30,16 +27,8 @@ export interface ConnectOptions {
   readonly socket?: string;
 }
 
-let shared: Os | undefined;
-
-function os(): Os {
-  const known = shared ?? createOs();
-  shared = known;
-  return known;
-}
-
 function controlSocket(options: ConnectOptions): string {
-  return findControlSocket(options.socket, process.env, os().processes.uid);
+  return findControlSocket(options.socket, process.env, sharedOs().processes.uid);
 }
 
 /**
@@ -48,7 +37,7 @@ function controlSocket(options: ConnectOptions): string {
  * @throws LessorError `BROKER_NOT_FOUND`, `BROKER_AMBIGUOUS`, `DENIED`
  */
 export async function connect(options: ConnectOptions = {}): Promise<Client> {
-  return new Client(os(), controlSocket(options));
+  return new Client(sharedOs(), controlSocket(options));
 }
 
 /** Connects to a broker and takes a lease; both end with the lease. */
@@ -64,15 +53,5 @@ export async function acquire(request: AcquireRequest & ConnectOptions): Promise
 
 /** Connects to the admin socket of a broker; `socket` names that one, not the control socket. */
 export async function connectAdmin(options: ConnectOptions = {}): Promise<AdminClient> {
-  return new AdminClient(os(), options.socket ?? adminPathOf(controlSocket({})));
-}
-
-/**
- * The lease that `lessor acquire -- command` passed to this process.
- *
- * @throws LessorError `INVALID_ARGUMENT` when there is none.
- */
-export function fromEnvironment(options: { readonly enable?: boolean } = {}): Promise<Lease> {
-  const adopt = (number: number): Fd => new Fd(loadNative(), number);
-  return leaseFromEnvironment(os(), adopt, process.env, options.enable ?? true);
+  return new AdminClient(sharedOs(), options.socket ?? adminPathOf(controlSocket({})));
 }

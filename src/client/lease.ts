@@ -80,6 +80,18 @@ export class Lease extends EventEmitter<LeaseEventMap> implements AsyncDisposabl
   #closed = false;
   #disposed = false;
 
+  /**
+   * The lease that `lessor acquire -- command` passed to this process: negotiates, maps every
+   * window, then enables. Call once.
+   *
+   * @throws LessorError `INVALID_ARGUMENT` when there is none.
+   */
+  static async fromEnvironment(options: { readonly enable?: boolean } = {}): Promise<Lease> {
+    // Imported when it is wanted: that module makes leases, and so needs this one first.
+    const { fromEnvironment } = await import('./from-environment.js');
+    return fromEnvironment(options);
+  }
+
   constructor(parts: LeaseParts) {
     super();
     const { os, record, device, windows, events } = parts;

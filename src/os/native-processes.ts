@@ -15,4 +15,6 @@ export interface ProcessCalls {
   resetSignals(): number;
   /** Returns only on failure. `environment` is `NAME=value`. */
   execve(path: string, argv: readonly string[], environment: readonly string[]): number;
+  /** _exit: nothing is cleaned up. */
+  exitNow(status: number): never;
 }

@@ -29,7 +29,10 @@ export interface ProcessOs {
    * Turns this process into another program: descriptors 0-2 kept without CLOEXEC and O_NONBLOCK,
    * `fds` at 3.., default signals, original RLIMIT_NOFILE. Returns only on failure.
    *
-   * @throws OsError of execve.
+   * @throws OsError of execve. Only `exitNow` is of use then: descriptors that the event loop needs
+   *   were replaced.
    */
   exec(request: ExecRequest): never;
+  /** Ends the process at once: no handler runs, nothing is flushed or cleaned up. */
+  exitNow(status: number): never;
 }

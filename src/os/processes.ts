@@ -60,4 +60,8 @@ export class OsProcesses implements ProcessOs {
   exec(request: ExecRequest): never {
     return exec(this.#calls, request);
   }
+
+  exitNow(status: number): never {
+    return this.#calls.exitNow(status);
+  }
 }

@@ -64,6 +64,10 @@ export class FakeProcesses implements ProcessOs {
     throw new OsError('ENOSYS', 'execve', request.path);
   }
 
+  exitNow(status: number): never {
+    throw new OsError('ENOSYS', 'exit', String(status));
+  }
+
   #pid(pidfd: Fd): number {
     const file = this.#kernel.file(pidfd.number);
     assert(file?.kind === 'pidfd', 'a pidfd of the same fake kernel');
