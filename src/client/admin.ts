@@ -69,6 +69,8 @@ export class AdminClient implements Disposable {
     if (directory === undefined || mappings === undefined) {
       throw new LessorError('FRAME_MALFORMED', 'Inspect came without its descriptors');
     }
+    // The broker closes its own two once they are sent; an answer to the next call is later.
+    await this.#connection.call('org.varlink.service.GetInfo', {}, { deadlineMs: answerMs });
     return { ...rest, fdDirectory: directory, maps: mappings };
   }
 
