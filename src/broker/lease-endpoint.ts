@@ -122,6 +122,7 @@ export class LeaseEndpoint implements VfioUserEndpoint {
       case 'hole':
         return new Uint8Array(lengthBytes).fill(0xff);
       default:
+        this.#lease.checkUse('access');
         if (!this.#isDecoding()) return new Uint8Array(lengthBytes).fill(0xff);
         return readRegister(
           this.#registersOf(hit.window),
@@ -142,6 +143,7 @@ export class LeaseEndpoint implements VfioUserEndpoint {
     if (spec.access === 'read') {
       throw new LessorError('WINDOW_READ_ONLY', `window ${spec.name} is read-only`);
     }
+    this.#lease.checkUse('access');
     if (!this.#isDecoding()) return undefined;
     return this.#writeWindow(hit.window, backingOffsetBytes, hit.offsetBytes, bytes);
   }
@@ -232,9 +234,9 @@ export class LeaseEndpoint implements VfioUserEndpoint {
     throw new LessorError('INVALID_ARGUMENT', `${what} are no single register access`);
   }
 
-  /** Message access goes on only while memory space is enabled and the windows are connected. */
+  /** With memory space off, as holders may have it after `enable`, BARs are not decoded. */
   #isDecoding(): boolean {
-    return this.#config.memoryEnabled && this.#lease.state.enabled === true;
+    return this.#config.memoryEnabled;
   }
 
   #registersOf(window: PlacedWindow) {

@@ -221,7 +221,8 @@ export class BrokerLease {
       return;
     }
     const why = done.type === 'timeout' ? 'windows could not be connected in time' : done.error;
-    this.break(why instanceof Error ? why.message : String(why));
+    // In the next turn: the fence would answer ENODEV before the holder was told why.
+    setImmediate(() => this.break(why instanceof Error ? why.message : String(why)));
     throw done.type === 'failed' ? done.error : new LessorError('WINDOW_SEALS', String(why));
   }
 

@@ -16,7 +16,7 @@ import { IovaAllocator } from './iova-allocator.js';
 import { disableDevice, enableDevice, type OwnedWindow } from './lease-device.js';
 import type { LeaseEvents } from './lease-events.js';
 import { LeaseMemory } from './lease-memory.js';
-import type { LeaseWindow } from './window.js';
+import type { LeaseWindow, MappedWindow } from './window.js';
 
 export interface LeaseEnd {
   /** What the broker said, or what was seen when it could not say anything. */
@@ -145,6 +145,18 @@ export class Lease extends EventEmitter<LeaseEventMap> implements AsyncDisposabl
       throw new LessorError('INVALID_ARGUMENT', `no window "${name}"; there are: ${names}`);
     }
     return window;
+  }
+
+  /**
+   * A window whose registers are mapped into this process.
+   *
+   * @throws LessorError `INVALID_ARGUMENT` as `window`, `WINDOW_MESSAGE_ONLY` when it is reached
+   *   by message alone, as those of a lease with revocation `mediated` are.
+   */
+  mappedWindow(name: string): MappedWindow {
+    const window = this.window(name);
+    if (window.kind === 'mapped') return window;
+    throw new LessorError('WINDOW_MESSAGE_ONLY', `window ${name} is not mapped`);
   }
 
   /**

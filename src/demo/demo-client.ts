@@ -133,10 +133,7 @@ export class DemoClient implements DemoCalls {
 
   async spin(limitMs: number): Promise<SpinAnswer> {
     const { lease } = this.#mine;
-    const window = lease.window('status');
-    if (window.kind !== 'mapped')
-      throw new LessorError('WINDOW_MESSAGE_ONLY', 'nothing to spin on');
-    const registers = window.u32;
+    const registers = lease.mappedWindow('status').u32;
     const untilMs = performance.now() + limitMs;
     let loads = 0;
     // The event loop does not turn in here: only the memory itself can tell.
