@@ -80,7 +80,7 @@ export class LeaseResources {
 
   /** Seals, verifies and joins every window to the device. */
   async connect(): Promise<void> {
-    for (const window of this.#windows) await window.connect();
+    await Promise.all(this.#windows.map((window) => window.connect()));
   }
 
   async detach(): Promise<void> {
