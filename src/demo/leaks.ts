@@ -34,13 +34,33 @@ export async function countHoldings(adminPath: string): Promise<LeakCount> {
 
 /** What `after` has more than `before`. */
 export function leaksBetween(before: LeakCount, after: LeakCount): LeakCount {
+  return each(after, before, (now, then) => now - then);
+}
+
+function each(
+  one: LeakCount,
+  other: LeakCount,
+  choose: (a: number, b: number) => number,
+): LeakCount {
   return {
-    fds: after.fds - before.fds,
-    mappings: after.mappings - before.mappings,
-    iovaBytes: after.iovaBytes - before.iovaBytes,
-    pasids: after.pasids - before.pasids,
-    processes: after.processes - before.processes,
+    fds: choose(one.fds, other.fds),
+    mappings: choose(one.mappings, other.mappings),
+    iovaBytes: choose(one.iovaBytes, other.iovaBytes),
+    pasids: choose(one.pasids, other.pasids),
+    processes: choose(one.processes, other.processes),
   };
+}
+
+/**
+ * The smaller of each number. What comes and goes by itself, like the descriptors of the count or
+ * a helper process to spare, is in some counts only; what was leaked is in all of them.
+ */
+export function leastOf(one: LeakCount, other: LeakCount): LeakCount {
+  return each(one, other, Math.min);
+}
+
+export function mostOf(one: LeakCount, other: LeakCount): LeakCount {
+  return each(one, other, Math.max);
 }
 
 export function isClean(leaks: LeakCount): boolean {

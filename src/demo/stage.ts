@@ -9,7 +9,7 @@ import type { EventRecord } from '../varlink/interface.js';
 import { BrokerProcess, type DemoMode } from './broker-process.js';
 import { ClientProcess } from './calls.js';
 import type { AcquiredAnswer, DemoCalls } from './client-calls.js';
-import { holdingsOf, isClean, leaksBetween } from './leaks.js';
+import { holdingsOf, isClean, leaksBetween, leastOf, mostOf } from './leaks.js';
 import type { DemoReport, LeakCount } from './report.js';
 import type { Story } from './story.js';
 
@@ -17,10 +17,10 @@ export type DemoActor = ClientProcess<DemoCalls> & { held?: AcquiredAnswer };
 
 const memoryBytes = 64 * 1024 * 1024;
 /** Ended leases may answer ENODEV for 5 s; only then is everything of theirs gone. */
-const lingerMs = 6500;
+const lingerMs = 6000;
 const settleMs = 60;
-/** As many equal counts in a row mean that nothing changes any more. */
-const settledCounts = 12;
+/** After as many counts without a lower one, nothing goes any more. */
+const settledCounts = 14;
 
 export class Stage {
   readonly mode: DemoMode;
@@ -101,29 +101,33 @@ export class Stage {
     await first.call('work', { operations: 32, seed: 1 });
     await this.#leave(first);
     this.report.clients -= 1;
-    // Helper processes that a burst has started stay for a while.
-    let last = await this.#count();
-    for (let same = 0; same < settledCounts; ) {
+    let least = await this.#count();
+    for (let same = 0; same < settledCounts; same += 1) {
       await pause(settleMs);
-      const now = await this.#count();
-      same = isClean(leaksBetween(last, now)) ? same + 1 : 0;
-      last = now;
+      const lower = leastOf(least, await this.#count());
+      if (!isClean(leaksBetween(least, lower))) same = 0;
+      least = lower;
     }
-    this.#before = last;
+    this.#before = least;
   }
 
-  /** Everybody leaves; what is left over is counted, once nothing changes any more. */
+  /** Everybody leaves; what is left over is counted, until nothing is or nothing goes any more. */
   async countAfter(): Promise<LeakCount> {
     await Promise.all(this.#actors.map((actor) => this.#leave(actor)));
     const before = this.#before ?? (await this.#count());
-    const untilMs = performance.now() + lingerMs;
+    // Fewer than before is no leak, and hides none.
+    let least = await this.#count();
+    let changedMs = performance.now();
     for (;;) {
-      const leaks = leaksBetween(before, await this.#count());
-      if (isClean(leaks) || performance.now() > untilMs) {
+      const leaks = leaksBetween(before, mostOf(before, least));
+      if (isClean(leaks) || performance.now() - changedMs > lingerMs) {
         this.check(isClean(leaks), `left over: ${JSON.stringify(leaks)}`);
         return leaks;
       }
       await pause(settleMs);
+      const lower = leastOf(least, await this.#count());
+      if (!isClean(leaksBetween(least, lower))) changedMs = performance.now();
+      least = lower;
     }
   }
 

@@ -20,6 +20,8 @@ export interface Finished {
 export interface StartOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
+  /** Keep standard input open, for `tell`. */
+  readonly talks?: boolean;
   /** Another program than Node with bin/lessor.js. */
   readonly program?: readonly string[];
 }
@@ -67,6 +69,11 @@ export class Running {
     }
   }
 
+  /** Writes a line to its standard input. */
+  tell(line: string): void {
+    this.child.stdin?.write(`${line}\n`);
+  }
+
   kill(signal: NodeJS.Signals): void {
     this.child.kill(signal);
   }
@@ -89,12 +96,12 @@ export class Bench {
 
   /** Starts `lessor` with some words; its sockets are looked for in this bench's folder alone. */
   start(words: readonly string[], options: StartOptions = {}): Running {
-    const { env = {}, cwd, program = [process.execPath, lessorPath] } = options;
+    const { env = {}, cwd, talks = false, program = [process.execPath, lessorPath] } = options;
     const [command = '', ...first] = program;
     const { LESSOR_SOCKET: _, ...inherited } = process.env;
     const child = spawn(command, [...first, ...words], {
       env: { ...inherited, LESSOR_RUN_DIR: this.directory, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [talks ? 'pipe' : 'ignore', 'pipe', 'pipe'],
       ...(cwd === undefined ? {} : { cwd }),
     });
     const running = new Running(child);
