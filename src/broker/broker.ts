@@ -241,9 +241,12 @@ class WiredBroker implements Broker {
     if (stopped.type !== 'done')
       log.error('the broker did not end in order', { how: stopped.type });
     for (const service of this.#services.splice(0)) service[Symbol.dispose]();
-    await fn[Symbol.asyncDispose]();
-    this.#context.signaller[Symbol.dispose]();
-    this.#resolveClosed();
+    try {
+      await fn[Symbol.asyncDispose]();
+    } finally {
+      this.#context.signaller[Symbol.dispose]();
+      this.#resolveClosed();
+    }
   }
 
   /** A phase of some reclaim was not answered: only a reset of the function helps. */

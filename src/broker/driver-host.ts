@@ -46,14 +46,15 @@ export class BrokerDriverHost implements DriverHost {
   async onInterrupt(vector: number, listener: () => void): Promise<AsyncDisposable> {
     const { fn, os } = this.#context;
     const fd = os.events.createEventFd();
-    const watch = os.events.watch(fd, () => {
-      if (os.events.drain(fd) > 0n) listener();
-    });
+    let watch: Disposable | undefined;
     const stop = (): void => {
-      watch[Symbol.dispose]();
+      watch?.[Symbol.dispose]();
       fd.close();
     };
     try {
+      watch = os.events.watch(fd, () => {
+        if (os.events.drain(fd) > 0n) listener();
+      });
       await fn.setInterrupt(vector, fd.duplicate());
     } catch (error) {
       stop();

@@ -32,8 +32,8 @@ export class LeaseMemory implements AsyncDisposable {
     try {
       await this.#unmap();
     } finally {
-      this.#mapping[Symbol.dispose]();
       this.#fd.close();
+      this.#mapping[Symbol.dispose]();
     }
   }
 }

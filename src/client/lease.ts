@@ -216,12 +216,15 @@ export class Lease extends EventEmitter<LeaseEventMap> implements AsyncDisposabl
     if (known !== undefined) return known;
     toCount(index, 'interrupt', this.record.vectors - 1);
     const fd = this.#os.events.createEventFd();
-    const bound = this.#device.setIrqs({
-      action: 'bind',
-      index: mqIrqIndex,
-      start: index,
-      fds: [fd.duplicate()],
-    });
+    let copy: Fd;
+    try {
+      copy = fd.duplicate();
+    } catch (error) {
+      fd.close();
+      throw error;
+    }
+    const change = { action: 'bind', index: mqIrqIndex, start: index, fds: [copy] } as const;
+    const bound = this.#device.setIrqs(change);
     const interrupt = new LeaseInterrupt(this.#os.events, this.#os.clock, index, fd, bound);
     this.#interrupts.set(index, interrupt);
     if (this.#closed) interrupt.end();
@@ -248,11 +251,11 @@ export class Lease extends EventEmitter<LeaseEventMap> implements AsyncDisposabl
       this.#device.close();
     }
     if (this.#end === undefined) await this.#waitForEnd();
+    for (const interrupt of this.#interrupts.values()) interrupt[Symbol.dispose]();
+    this.#events?.close();
     for (const window of this.#windows.values()) {
       if (window.kind === 'mapped') window[Symbol.dispose]();
     }
-    for (const interrupt of this.#interrupts.values()) interrupt[Symbol.dispose]();
-    this.#events?.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,5 @@
 // A register window of a lease, as its client sees it: mapped, or by message.
-import { LessorError } from '../base/errors.js';
+import { isOsError, LessorError } from '../base/errors.js';
 import type { Mapping } from '../os/memory-types.js';
 import type { VfioUserClient } from '../vfio-user/client.js';
 
@@ -136,7 +136,12 @@ export class MappedLeaseWindow implements MappedWindow {
   poison(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#mapping.poison();
+    try {
+      this.#mapping.poison();
+    } catch (error) {
+      // No memory map is left for it: the bytes reach nobody all the same, and the flag tells.
+      if (!isOsError(error)) throw error;
+    }
   }
 
   [Symbol.dispose](): void {

@@ -1,5 +1,5 @@
 // A Varlink service: its interfaces, their handlers, and its connections.
-import { assert, LessorError } from '../base/errors.js';
+import { assert, errnoOf, LessorError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import type { HelperPool } from '../os/helper-types.js';
@@ -76,6 +76,17 @@ export class VarlinkService implements Disposable {
 
   /** Serves a connection. Takes ownership of the socket. */
   accept(socket: StreamSocket): void {
+    try {
+      this.#admit(socket);
+    } catch (error) {
+      if (errnoOf(error) === undefined) throw error;
+      // Descriptors or memory ran out: this peer is told by the end of its connection.
+      this.#options.log.warn('a control connection failed', { error: String(error) });
+      socket[Symbol.dispose]();
+    }
+  }
+
+  #admit(socket: StreamSocket): void {
     const credentials = socket.credentials();
     const { uid } = credentials;
     const count = this.#countByUid.get(uid) ?? 0;
@@ -110,7 +121,12 @@ export class VarlinkService implements Disposable {
       },
     });
     this.#connections.add(connection);
-    connection.start();
+    try {
+      connection.start();
+    } catch (error) {
+      connection[Symbol.dispose]();
+      throw error;
+    }
   }
 
   #refuse(socket: StreamSocket, uid: number): void {

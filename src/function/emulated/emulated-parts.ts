@@ -169,14 +169,18 @@ export class EmulatedParts {
   /** Gives everything back. Only without a worker. */
   async release(): Promise<void> {
     assert(!this.link.isWorkerPresent, 'parts released under a worker');
-    await this.windows.disposeAll();
-    await this.iommu[Symbol.asyncDispose]();
-    this.vectors.closeAll();
     const { fd, at, lengthBytes } = this.#scratch;
-    if (lengthBytes > 0) this.arena.clear(at, lengthBytes, undefined);
-    fd.close();
-    this.link.close();
-    giveArena(this.#options.os.memory, this.arena);
+    try {
+      await this.windows.disposeAll();
+      await this.iommu[Symbol.asyncDispose]();
+      if (lengthBytes > 0) this.arena.clear(at, lengthBytes, undefined);
+      // Only an arena that could be emptied is for the next function.
+      giveArena(this.#options.os.memory, this.arena);
+    } finally {
+      this.vectors.closeAll();
+      fd.close();
+      this.link.close();
+    }
   }
 
   #present(): PartsHost {

@@ -100,7 +100,11 @@ export class MemoryWindow implements Window {
   }
 
   detach(): Promise<void> {
-    this.#detaching ??= this.#detach();
+    // What failed before the cut, for want of memory say, may be tried again.
+    this.#detaching ??= this.#detach().catch((error: unknown) => {
+      this.#detaching = undefined;
+      throw error;
+    });
     return this.#detaching;
   }
 
@@ -132,7 +136,10 @@ export class MemoryWindow implements Window {
 
   /** Detaches, returns the arena range and closes the descriptors. */
   [Symbol.asyncDispose](): Promise<void> {
-    this.#disposing ??= this.#dispose();
+    this.#disposing ??= this.#dispose().catch((error: unknown) => {
+      this.#disposing = undefined;
+      throw error;
+    });
     return this.#disposing;
   }
 
@@ -216,9 +223,13 @@ export class MemoryWindow implements Window {
     await this.#parted;
     await Promise.allSettled(this.#helping);
     const { arena, memory, release } = this.#parts;
-    arena.clear(memory.at, this.lengthBytes, memory.slot);
-    memory.clientFd.close();
-    memory.ownFd.close();
+    try {
+      // Where this fails, the range stays out of use until the end of the function.
+      arena.clear(memory.at, this.lengthBytes, memory.slot);
+    } finally {
+      memory.clientFd.close();
+      memory.ownFd.close();
+    }
     release(this);
   }
 
