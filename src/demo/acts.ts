@@ -3,7 +3,7 @@ import { hex } from '../base/units.js';
 import { type ReclaimPhase, reclaimPhases } from '../lease/types.js';
 import type { DemoReport } from './report.js';
 import { type DemoActor, pause, type Stage } from './stage.js';
-import { grouped, mebibytes, micros } from './story.js';
+import { grouped, mebibytes, micros, millis } from './story.js';
 
 const roundTrips = 20_000;
 const messageRoundTrips = 400;
@@ -84,7 +84,7 @@ export async function actAttack(
     story.line(
       attacker.name,
       `${what} at ${hex(iova)}`,
-      `FAULT ${attacker.held?.slice} ${fault.access} ${fault.iova} ${fault.reason}`,
+      `FAULT ${attacker.held?.slice} ${fault.access.padEnd(5)} ${fault.reason.padEnd(13)}`,
     );
   }
   const intact = (await victim.call('hash')) === before;
@@ -150,9 +150,10 @@ function tellPhases(stage: Stage, lease: string, seenMs: number): void {
   const all = reclaimPhases.every((phase) => times[phase] !== undefined);
   stage.check(all, 'a reclaim phase is missing');
   if (stage.mode === 'pasid') stage.report.reclaimMicros = times;
-  const shown = reclaimPhases.map((phase) => `${phase} ${((times[phase] ?? 0) / 1000).toFixed(2)}`);
-  stage.story.detail(`${shown.join('  ')}   ${((times.total ?? 0) / 1000).toFixed(2)} ms`);
-  stage.story.detail(`from SIGKILL to everything given back: ${seenMs.toFixed(1)} ms`);
+  const shown = reclaimPhases.map((phase) => `${phase} ${millis(times[phase] ?? 0)}`);
+  stage.story.detail(shown.join('  '));
+  const total = `${millis(times.total ?? 0)} ms`;
+  stage.story.detail(`together ${total}; from SIGKILL to all given back ${seenMs.toFixed(1)} ms`);
 }
 
 /** A client that never looks up from its registers loses them all the same. */
@@ -169,10 +170,9 @@ export async function actRevoke(stage: Stage, actor: DemoActor): Promise<void> {
   const right = seen.value === 0xffff_ffff && reason.includes('operator: demo');
   stage.check(right, `a spinning client read ${hex(seen.value)} and was told "${reason}"`);
   if (stage.mode === 'pasid') report.revokeSeenMicros = Math.round(seenMicros);
-  story.line(actor.name, 'revoked while spinning on its registers');
-  story.detail(
-    `reads ${seen.value.toString(16)} after ${seenMicros.toFixed(0)} us, still alive, told: "${reason}"`,
-  );
+  story.line(actor.name, 'revoked while spinning on its registers', right ? 'ok' : 'WRONG');
+  const value = seen.value.toString(16);
+  story.detail(`reads ${value} after ${seenMicros.toFixed(0)} us, still alive, told: "${reason}"`);
 }
 
 /** The same attack with the guard away: it must succeed, or the attack proves nothing. */

@@ -10,6 +10,8 @@ const program = fileURLToPath(new URL('../../../bin/lessor.js', import.meta.url)
 const readyMs = 20_000;
 const stopMs = 10_000;
 
+const living = new Set<ChildProcess>();
+
 export class BrokerProcess {
   readonly mode: DemoMode;
   readonly socketPath: string;
@@ -20,7 +22,18 @@ export class BrokerProcess {
     this.mode = mode;
     this.socketPath = socketPath;
     this.#child = child;
-    this.exited = new Promise((resolve) => child.once('exit', (code) => resolve(code)));
+    living.add(child);
+    this.exited = new Promise((resolve) => {
+      child.once('exit', (code) => {
+        living.delete(child);
+        resolve(code);
+      });
+    });
+  }
+
+  /** For an end in a hurry: no broker outlives the demo. */
+  static killAll(): void {
+    for (const child of living) child.kill('SIGKILL');
   }
 
   get pid(): number {

@@ -10,6 +10,7 @@ import {
   actRoundTrips,
   actWork,
 } from './acts.js';
+import { BrokerProcess } from './broker-process.js';
 import { type DemoReport, emptyReport, type LeakCount } from './report.js';
 import { Stage } from './stage.js';
 import { Story } from './story.js';
@@ -35,20 +36,43 @@ export async function runDemo(options: DemoOptions): Promise<DemoReport> {
   const directory = mkdtempSync(join(tmpdir(), 'lessor-demo-'));
   const uid = process.getuid?.() ?? 0;
   const cpus = availableParallelism();
+  const kernel = release().split('.', 2).join('.');
+  const leave = leaveOnSignal(directory);
   story.heading(
-    `lessor demo   mqdma, emulated, 16 slices   Linux ${release()}, ${cpus} CPUs, uid ${uid}, no hardware`,
+    `lessor demo   mqdma, emulated, 16 slices   ` +
+      `Linux ${kernel}, ${cpus} CPUs, uid ${uid}, no hardware`,
   );
   try {
     await runPoliced('pasid', directory, story, report, options);
     await runPoliced('device-bounds', directory, story, report, options);
     await runCooperative(directory, story, report, options);
+    for (const failure of report.failures) story.heading(`FAILED  ${failure}`);
+    const isGood = report.failures.length === 0;
+    story.heading(isGood ? 'everything held' : 'something did not hold');
+    leave[Symbol.dispose]();
+    if (options.hold) await hold(directory, story, report, options);
   } finally {
+    leave[Symbol.dispose]();
     rmSync(directory, { recursive: true, force: true });
   }
   report.ok = report.failures.length === 0;
-  for (const failure of report.failures) story.heading(`FAILED  ${failure}`);
-  story.heading(report.ok ? 'everything held' : 'something did not hold');
   return report;
+}
+
+/** Until disposed, a signal ends the demo, and the brokers with it. */
+function leaveOnSignal(directory: string): Disposable {
+  const leave = (): never => {
+    BrokerProcess.killAll();
+    rmSync(directory, { recursive: true, force: true });
+    process.exit(1);
+  };
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) process.on(signal, leave);
+  return {
+    [Symbol.dispose]: () => {
+      for (const signal of signals) process.removeListener(signal, leave);
+    },
+  };
 }
 
 async function runPoliced(
@@ -92,7 +116,6 @@ async function runCooperative(
     const a = await stage.enter('A');
     const c = await stage.enter('C');
     await actPositiveControl(stage, c, a);
-    if (options.hold) await hold(stage);
   } finally {
     await stage.close();
   }
@@ -109,11 +132,24 @@ function tellLeaks(story: Story, report: DemoReport, leaks: LeakCount): void {
   );
 }
 
-async function hold(stage: Stage): Promise<void> {
-  stage.story.heading(`holding: lessor --socket ${stage.broker.socketPath} leases`);
-  stage.story.heading('Ctrl-C ends it');
-  await new Promise<void>((resolve) => {
+/** Leaves a broker and three leases for the reader to look at. */
+async function hold(
+  directory: string,
+  story: Story,
+  report: DemoReport,
+  options: DemoOptions,
+): Promise<void> {
+  const stage = await Stage.open('pasid', directory, story, report, options);
+  const signalled = new Promise<void>((resolve) => {
     process.once('SIGINT', () => resolve());
     process.once('SIGTERM', () => resolve());
   });
+  try {
+    for (const name of ['A', 'B', 'C']) await stage.enter(name);
+    story.heading(`holding: lessor --socket ${stage.broker.socketPath} leases`);
+    story.heading('Ctrl-C ends it');
+    await signalled;
+  } finally {
+    await stage.close();
+  }
 }

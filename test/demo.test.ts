@@ -1,0 +1,157 @@
+// The demo as a user runs it: what it reports, that it fails when it should, and that it can stay.
+import { spawnSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, test } from 'vitest';
+import { connect } from '../src/client/index.js';
+import { reclaimPhases } from '../src/lease/types.js';
+import { Bench } from './support/lessor.js';
+
+/** Under 20 s on a quiet machine; a busy one may take its time. */
+const demoMs = 180_000;
+const columnsMax = 100;
+
+const bench = new Bench();
+afterAll(() => bench.clear());
+
+const microseconds = expect.any(Number);
+const percentiles = { p50: microseconds, p99: microseconds };
+const fault = {
+  lease: expect.stringMatching(/^[0-9a-f]{32}$/),
+  iova: expect.stringMatching(/^0x[0-9a-f]+$/),
+  access: expect.stringMatching(/^(read|write)$/),
+  reason: expect.any(String),
+};
+const noLeaks = { fds: 0, mappings: 0, iovaBytes: 0, pasids: 0, processes: 0 };
+const phaseTimes = Object.fromEntries(reclaimPhases.map((phase) => [phase, microseconds]));
+
+describe('lessor demo', { timeout: demoMs }, () => {
+  test('--json reports everything, with the story on stderr', async () => {
+    const { status, stdout, stderr } = await bench.run(['demo', '--json']);
+    const report = JSON.parse(stdout);
+    expect(report).toEqual({
+      ok: true,
+      clients: expect.any(Number),
+      operations: expect.any(Number),
+      bytesVerified: expect.any(Number),
+      modes: ['pasid', 'device-bounds'],
+      roundTripMicros: percentiles,
+      messageRoundTripMicros: percentiles,
+      reclaimMicros: { ...phaseTimes, total: microseconds },
+      revokeSeenMicros: microseconds,
+      faults: Array.from({ length: 6 }, () => fault),
+      victimIntact: true,
+      nextTenantIntact: true,
+      positiveControl: true,
+      impossible: [],
+      leaks: noLeaks,
+      failures: [],
+    });
+    expect(status).toBe(0);
+    expect(report.clients).toBeGreaterThanOrEqual(4);
+    expect(report.operations).toBeGreaterThan(1000);
+    expect(report.bytesVerified).toBeGreaterThan(2 ** 20);
+    expect(report.roundTripMicros.p50).toBeGreaterThan(0);
+    expect(report.messageRoundTripMicros.p50).toBeGreaterThan(report.roundTripMicros.p50);
+    const sum = reclaimPhases.reduce((total, phase) => total + report.reclaimMicros[phase], 0);
+    expect(report.reclaimMicros.total).toBe(sum);
+    const lines = stderr.trimEnd().split('\n');
+    expect(lines.filter((line) => line.length > columnsMax)).toEqual([]);
+    expect(lines.at(-1)).toBe('everything held');
+    for (const words of ['not mapped', 'out of bounds', 'SUCCEEDS', 'operator: demo', 'intact']) {
+      expect(stderr).toContain(words);
+    }
+  });
+
+  test('a descriptor lost on purpose fails it', async () => {
+    const { status, stdout } = await bench.run(['demo', '--json', '--leak-descriptor']);
+    const report = JSON.parse(stdout);
+    expect(status).toBe(1);
+    expect(report.ok).toBe(false);
+    expect(report.leaks.fds).toBeGreaterThan(0);
+    expect(report.failures).not.toEqual([]);
+  });
+
+  test('--hold leaves a broker to look at, until a signal', async () => {
+    const demo = bench.start(['demo', '--hold']);
+    let said: RegExpExecArray | undefined;
+    while (said === undefined) {
+      said = await demo.saying(/holding: lessor --socket (\S+) leases/, 'stderr').catch((error) => {
+        if (demo.child.exitCode !== null) throw error;
+        return undefined;
+      });
+    }
+    const socket = said[1] ?? '';
+    const listed = await bench.run(['--socket', socket, 'leases', '--json']);
+    expect(JSON.parse(listed.stdout)).toHaveLength(3);
+    expect(await demo.stop('SIGTERM')).toMatchObject({ status: 0 });
+    await expect(connect({ socket })).rejects.toMatchObject({ code: 'BROKER_NOT_FOUND' });
+  });
+
+  test('a signal in the middle takes the broker along', async () => {
+    const demo = bench.start(['demo']);
+    const [, pid = ''] = await demo.saying(/^broker (\d+) owns/m, 'stderr');
+    expect((await demo.stop('SIGTERM')).status).toBe(1);
+    // Gone, or about to be: it was killed.
+    const untilMs = performance.now() + 10_000;
+    const lives = (): boolean => {
+      try {
+        return process.kill(Number(pid), 0);
+      } catch {
+        return false;
+      }
+    };
+    while (lives() && performance.now() < untilMs) await new Promise(setImmediate);
+    expect(lives()).toBe(false);
+  });
+});
+
+const lessor = fileURLToPath(new URL('../../bin/lessor.js', import.meta.url));
+const nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
+const runsAsNobody = [...nobody, process.execPath, lessor];
+
+/** Whether this user can become nobody, and nobody can read this clone. */
+function canBeNobody(): boolean {
+  const [command = '', ...words] = runsAsNobody;
+  return spawnSync(command, [...words, '--version']).status === 0;
+}
+
+const isAble = canBeNobody();
+if (!isAble) console.warn('demo: not tried as nobody; that needs root and a clone all can read');
+
+describe.skipIf(!isAble)('as nobody, with no home (skipped where it needs root)', () => {
+  const bare = { HOME: '', XDG_RUNTIME_DIR: undefined, LESSOR_RUN_DIR: undefined };
+  const program = runsAsNobody;
+
+  test(
+    'serve makes its sockets in a folder of its own, where commands find them',
+    async () => {
+      const folder = '/tmp/lessor-65534';
+      const env = { ...bare };
+      const broker = bench.start(['serve', '--json', '--name', 'test-nobody'], { program, env });
+      const [line] = await broker.saying(/.*\n/);
+      expect(JSON.parse(line)).toEqual({ socket: `${folder}/test-nobody.sock`, pid: broker.pid });
+      const options = { program, env: { ...env, LESSOR_SOCKET: `${folder}/test-nobody.sock` } };
+      const held = bench.start(['acquire', '--', 'sleep', '1000'], options);
+      let leases = '[]';
+      while (JSON.parse(leases).length === 0) {
+        leases = (await bench.run(['leases', '--json'], options)).stdout;
+      }
+      expect(JSON.parse(leases)).toMatchObject([{ uid: 65_534, pid: held.pid }]);
+      await held.stop('SIGKILL');
+      expect(await broker.stop()).toMatchObject({ status: 0, stderr: '' });
+      rmSync(`${folder}/test-nobody.sock.epoch`, { force: true });
+    },
+    demoMs,
+  );
+
+  test(
+    'the demo runs',
+    async () => {
+      const done = await bench.run(['demo', '--json'], { program, env: bare });
+      expect(JSON.parse(done.stdout)).toMatchObject({ ok: true, leaks: noLeaks });
+      expect(done.status).toBe(0);
+    },
+    demoMs,
+  );
+});
