@@ -1,4 +1,4 @@
-// `lessor acquire -- command`: the command holds the lease, and finds the world as a shell leaves it.
+// `lessor acquire -- command`: the command holds the lease, in a world as a shell leaves it.
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
