@@ -62,7 +62,7 @@ export class AdminMethods {
     call: VarlinkCall,
   ): Promise<object> => {
     this.#admit(call);
-    const { inventory, book } = this.#options;
+    const { context, inventory, book } = this.#options;
     const status = inventory.status(parameters.slice);
     const lease = book.live.find(
       (candidate) =>
@@ -71,7 +71,13 @@ export class AdminMethods {
     if (status.state !== 'quarantined' || lease === undefined) {
       throw new LessorError('NOT_QUARANTINED', `slice ${parameters.slice} is ${status.state}`);
     }
-    await lease.resources.ungrant();
+    const { clock } = context.os;
+    const { ungrantMs } = context.deadlines;
+    const ungranted = await inTime(clock, ungrantMs, () => lease.resources.ungrant());
+    if (ungranted.type === 'failed') throw ungranted.error;
+    if (ungranted.type === 'timeout') {
+      throw new LessorError('DEADLINE_EXCEEDED', `${parameters.slice} did not answer`);
+    }
     lease.dispatch({ type: 'quarantineReleased' });
     return {};
   };

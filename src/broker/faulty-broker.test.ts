@@ -83,7 +83,8 @@ afterEach(() => {
 async function useLease(os: Os = sound): Promise<void> {
   const client = new Client(os, join(folder, 'a.sock'));
   try {
-    const lease = await client.acquire({ memoryBytes: 65_536 });
+    // A failure in a reclaim can cost a reset of the function, which is waited for.
+    const lease = await client.acquire({ memoryBytes: 65_536, waitMs: 5000 });
     try {
       await lease.interrupt(0).wait(0);
       const memory = await lease.memory.allocate(4096);

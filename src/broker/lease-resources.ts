@@ -21,6 +21,7 @@ export class LeaseResources {
   readonly interrupts: LeaseInterrupts;
   #dma: LeaseDma | undefined;
   #granted = false;
+  #granting: Promise<void> | undefined;
   #closed = false;
 
   constructor(context: BrokerContext, terms: LeaseTerms, events: ResourceEvents) {
@@ -46,6 +47,16 @@ export class LeaseResources {
 
   /** Makes windows and address space, then has the driver program the slice. */
   async open(): Promise<void> {
+    try {
+      await this.#open();
+    } catch (error) {
+      // After a deadline nobody waits for this; what was made late is given back at once.
+      if (this.#closed) await this.close();
+      throw error;
+    }
+  }
+
+  async #open(): Promise<void> {
     const { fn, os } = this.#context;
     const { slice, layout, iovaWindow, pasid, allowUnsealedMemory } = this.#terms;
     const space = await fn.dma.open({ pasid });
@@ -58,24 +69,30 @@ export class LeaseResources {
       onMemoryGone: (mapping) =>
         this.#events.onBroken(`memory behind iova ${hex(mapping.iova)} was truncated`),
     });
+    this.#checkInTime();
     for (const backing of layout.backings) {
       const window = await fn.openWindow(backing, { uid: this.#terms.uid });
       this.#windows.push(window);
       this.#watches.push(
         window.onTruncated(() => this.#events.onBroken('a window was truncated by its holder')),
       );
+      this.#checkInTime();
     }
-    // After a deadline nobody waits for this; what was made late is given back at once.
-    if (this.#closed) throw new LessorError('DEADLINE_EXCEEDED', 'the grant came too late');
     this.#granted = true;
-    await slice.grant({
+    this.#granting = slice.grant({
       leaseId: this.#terms.id,
       epoch: this.#terms.epoch,
       pasid,
       bounds: this.#terms.bounded ? iovaWindow : undefined,
     });
+    await this.#granting;
+    this.#checkInTime();
     // Bus Master Enable is clear at first.
     await slice.permitDma?.(false);
+  }
+
+  #checkInTime(): void {
+    if (this.#closed) throw new LessorError('DEADLINE_EXCEEDED', 'the grant came too late');
   }
 
   /** Seals, verifies and joins every window to the device. */
@@ -96,6 +113,8 @@ export class LeaseResources {
   /** Takes PASID or bounds back from the device. Does nothing when nothing was granted. */
   async ungrant(): Promise<void> {
     if (!this.#granted) return;
+    // A grant that is late comes first: it would undo this.
+    await this.#granting?.catch(() => undefined);
     await this.#terms.slice.ungrant();
     this.#granted = false;
   }
