@@ -34,6 +34,19 @@ export interface MapFileRequest {
   readonly account?: DmaAccount | undefined;
 }
 
+/** A map at a fixed IOVA whose whole numbers are at most 2^53, and its flags but for FIXED_IOVA. */
+export interface LowMapRequest {
+  readonly flags: number;
+  readonly ioasId: number;
+  /** Not owned. Absent: memory that only messages reach, as `ioasMapUnreachable`. */
+  readonly fd: Fd | undefined;
+  /** Byte offset in the file. */
+  readonly start: number;
+  readonly length: number;
+  readonly iova: number;
+  readonly account: DmaAccount | undefined;
+}
+
 export interface UnmapRequest {
   readonly ioasId: number;
   readonly iova: bigint;
@@ -123,6 +136,13 @@ export interface Iommufd extends Disposable {
    * reachable. Absent where the IOMMU has no such entries.
    */
   ioasMapUnreachable?(request: Omit<MapFileRequest, 'fd' | 'start'>): bigint;
+  /**
+   * As `ioasMapFile` and `ioasMapUnreachable`, without bigints. Absent, with `ioasUnmapLow`, where
+   * that saves nothing.
+   */
+  ioasMapLow?(request: LowMapRequest): void;
+  /** As `ioasUnmap`, without bigints. */
+  ioasUnmapLow?(ioasId: number, iova: number, lengthBytes: number): void;
   /** Calls back for mappings whose memory was truncated. */
   onMemoryGone(listener: (event: MemoryGone) => void): Disposable;
 }

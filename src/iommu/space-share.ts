@@ -9,6 +9,7 @@ import {
   IOMMU_IOAS_MAP_WRITEABLE,
   type IommuDevice,
   type Iommufd,
+  type LowMapRequest,
   u64Max,
 } from './iommufd.js';
 import type { Access, AddressSpace, DmaAccount, DmaMapping, DmaMemory } from './types.js';
@@ -36,16 +37,27 @@ class Mapping implements DmaMapping {
   readonly iova: Iova;
   readonly lengthBytes: number;
   readonly access: Access;
-  /** As the iommufd knows it. */
-  readonly start: bigint;
-  readonly length: bigint;
+  /** Where in its share's list it is. */
+  #index: number;
 
-  constructor(iova: Iova, lengthBytes: number, access: Access) {
+  constructor(iova: Iova, lengthBytes: number, access: Access, index: number) {
     this.iova = iova;
     this.lengthBytes = lengthBytes;
     this.access = access;
-    this.start = BigInt(iova);
-    this.length = BigInt(lengthBytes);
+    this.#index = index;
+  }
+
+  /** True when it is in a list; also for what only claims to be a mapping. */
+  static isIn(list: readonly Mapping[], mapping: DmaMapping): mapping is Mapping {
+    return #index in mapping && list[mapping.#index] === mapping;
+  }
+
+  /** Takes a mapping out of its list; the last one gets its place. */
+  static takeOut(list: Mapping[], mapping: Mapping): void {
+    const last = list.pop()!;
+    if (last === mapping) return;
+    list[mapping.#index] = last;
+    last.#index = mapping.#index;
   }
 }
 
@@ -54,8 +66,16 @@ export class Share implements AddressSpace {
   readonly #root: Root;
   readonly #options: AddressSpacesOptions;
   readonly #end: () => void;
-  readonly #mappings = new Map<Iova, Mapping>();
+  /** In no order: adding and removing cost the same for a million. */
+  readonly #mappings: Mapping[] = [];
+  /** From the first loss of memory on, which few address spaces see. */
+  #byIova: Map<Iova, Mapping> | undefined;
   readonly #goneListeners = new Listeners<DmaMapping>();
+  readonly #mapsMax: number;
+  // The device's, as numbers.
+  readonly #pageBytes: number;
+  readonly #apertureStart: number;
+  readonly #apertureEnd: number;
   #disposed: Promise<void> | undefined;
 
   /** @param end - Gives up the root when it was this share's alone. */
@@ -64,34 +84,38 @@ export class Share implements AddressSpace {
     this.#options = options;
     this.#root = root;
     this.#end = end;
+    this.#mapsMax = options.mapsMax ?? limits.mapsPerLeaseMax;
+    const { pageBytes, aperture } = options.device;
+    this.#pageBytes = pageBytes;
+    this.#apertureStart = Number(aperture.start);
+    this.#apertureEnd = Math.min(iovaEnd, Number(aperture.last) + 1);
   }
 
-  async map(
+  map(
     memory: DmaMemory,
     at: Iova,
     lengthBytes: number,
     access: Access,
     account: DmaAccount,
   ): Promise<DmaMapping> {
-    if (this.#disposed) throw new LessorError('LEASE_ENDED', 'the address space is gone');
-    const iova = this.#checkRange(memory.offsetBytes, at, lengthBytes);
-    const mapsMax = this.#options.mapsMax ?? limits.mapsPerLeaseMax;
-    if (this.#mappings.size >= mapsMax) {
-      throw new LessorError('QUOTA_EXCEEDED', `more than ${mapsMax} maps`);
+    try {
+      return Promise.resolve(this.#map(memory, at, lengthBytes, access, account));
+    } catch (error) {
+      return Promise.reject(error);
     }
-    const mapping = new Mapping(iova, lengthBytes, access);
-    this.#mapInto(memory, mapping, account);
-    this.#mappings.set(iova, mapping);
-    return mapping;
   }
 
-  async unmap(mapping: DmaMapping): Promise<void> {
-    const own = this.#mappings.get(mapping.iova);
-    if (own === undefined || own !== mapping) {
-      throw new LessorError('IOVA_NOT_MAPPED', `${hex(mapping.iova)} is no mapping of this lease`);
+  unmap(mapping: DmaMapping): Promise<void> {
+    try {
+      if (!Mapping.isIn(this.#mappings, mapping)) {
+        const detail = `${hex(mapping.iova)} is no mapping of this lease`;
+        throw new LessorError('IOVA_NOT_MAPPED', detail);
+      }
+      this.#remove(mapping);
+      return this.#options.iommufd.settled();
+    } catch (error) {
+      return Promise.reject(error);
     }
-    this.#remove(own);
-    return this.#options.iommufd.settled();
   }
 
   onMemoryGone(listener: (mapping: DmaMapping) => void): Disposable {
@@ -100,7 +124,8 @@ export class Share implements AddressSpace {
 
   /** Tells the listeners when a mapping of this share begins there. */
   memoryGone(iova: Iova): boolean {
-    const mapping = this.#mappings.get(iova);
+    this.#byIova ??= new Map(this.#mappings.map((mapping) => [mapping.iova, mapping]));
+    const mapping = this.#byIova.get(iova);
     if (mapping === undefined) return false;
     this.#goneListeners.emit(mapping);
     return true;
@@ -115,11 +140,12 @@ export class Share implements AddressSpace {
     const { iommufd } = this.#options;
     if (this.pasid !== undefined) {
       iommufd.ioasUnmap({ ioasId: this.#root.ioasId, iova: 0n, length: u64Max });
-      this.#mappings.clear();
+      this.#mappings.length = 0;
+      this.#byIova?.clear();
     }
     let count = 0;
-    for (const mapping of this.#mappings.values()) {
-      this.#remove(mapping);
+    while (this.#mappings.length > 0) {
+      this.#remove(this.#mappings.at(-1)!);
       count += 1;
       if (count % unmapsPerTurn === 0) await new Promise((resolve) => setImmediate(resolve));
     }
@@ -127,14 +153,38 @@ export class Share implements AddressSpace {
     await iommufd.settled();
   }
 
+  #map(
+    memory: DmaMemory,
+    at: Iova,
+    lengthBytes: number,
+    access: Access,
+    account: DmaAccount,
+  ): Mapping {
+    if (this.#disposed) throw new LessorError('LEASE_ENDED', 'the address space is gone');
+    const iova = this.#checkRange(memory.offsetBytes, at, lengthBytes);
+    const mappings = this.#mappings;
+    if (mappings.length >= this.#mapsMax) {
+      throw new LessorError('QUOTA_EXCEEDED', `more than ${this.#mapsMax} maps`);
+    }
+    const mapping = new Mapping(iova, lengthBytes, access, mappings.length);
+    this.#mapInto(memory, mapping, account);
+    mappings.push(mapping);
+    this.#byIova?.set(iova, mapping);
+    return mapping;
+  }
+
   #remove(mapping: Mapping): void {
-    const { start, length } = mapping;
-    this.#options.iommufd.ioasUnmap({ ioasId: this.#root.ioasId, iova: start, length });
-    this.#mappings.delete(mapping.iova);
+    const { iommufd } = this.#options;
+    const { ioasId } = this.#root;
+    const { iova, lengthBytes } = mapping;
+    if (iommufd.ioasUnmapLow !== undefined) iommufd.ioasUnmapLow(ioasId, iova, lengthBytes);
+    else iommufd.ioasUnmap({ ioasId, iova: BigInt(iova), length: BigInt(lengthBytes) });
+    Mapping.takeOut(this.#mappings, mapping);
+    this.#byIova?.delete(iova);
   }
 
   #checkRange(offsetBytes: number, at: Iova, lengthBytes: number): Iova {
-    const { pageBytes, aperture } = this.#options.device;
+    const pageBytes = this.#pageBytes;
     const iova = toIova(at);
     toCount(lengthBytes, 'length', iovaEnd);
     if (lengthBytes === 0) throw new LessorError('INVALID_ARGUMENT', 'length 0');
@@ -143,37 +193,53 @@ export class Share implements AddressSpace {
       throw new LessorError('QUOTA_EXCEEDED', `a map of ${lengthBytes} bytes`);
     }
     const end = iova + lengthBytes;
-    if (end > Math.min(iovaEnd, Number(aperture.last) + 1) || iova < Number(aperture.start)) {
+    if (end > this.#apertureEnd || iova < this.#apertureStart) {
       throw new LessorError('IOVA_OUTSIDE_WINDOW', `${hex(iova)} to ${hex(end)}`);
     }
-    for (const value of [iova, lengthBytes, offsetBytes]) {
-      if (!isAligned(value, pageBytes)) {
-        throw new LessorError('IOVA_UNALIGNED', `${hex(value)} is no multiple of ${pageBytes}`);
-      }
-    }
+    checkAligned(iova, pageBytes);
+    checkAligned(lengthBytes, pageBytes);
+    checkAligned(offsetBytes, pageBytes);
     return iova;
   }
 
   #mapInto(memory: DmaMemory, mapping: Mapping, account: DmaAccount): void {
     const { iommufd } = this.#options;
     const { ioasId } = this.#root;
-    const { start: iova, length } = mapping;
-    const flags = IOMMU_IOAS_MAP_FIXED_IOVA | protectionOf(mapping.access);
+    const { iova, lengthBytes: length } = mapping;
+    const flags = protectionOf(mapping.access);
     try {
       const { fd } = memory;
-      // Literals in full: an object that is spread from another gets a shape of its own in V8, and
-      // every access to it misses its cache.
-      if (fd !== undefined) {
-        const start = BigInt(memory.offsetBytes);
-        iommufd.ioasMapFile({ flags, ioasId, fd, start, length, iova, account });
-      } else if (iommufd.ioasMapUnreachable !== undefined) {
-        iommufd.ioasMapUnreachable({ flags, ioasId, length, iova, account });
-      } else {
+      const start = fd === undefined ? 0 : memory.offsetBytes;
+      if (fd === undefined && iommufd.ioasMapUnreachable === undefined) {
         throw new LessorError('UNSUPPORTED', 'this function maps only memory with a descriptor');
+      }
+      if (iommufd.ioasMapLow !== undefined) {
+        iommufd.ioasMapLow({ flags, ioasId, fd, start, length, iova, account });
+      } else {
+        mapExactly(iommufd, { flags, ioasId, fd, start, length, iova, account });
       }
     } catch (error) {
       throw mapError(error, mapping.iova);
     }
+  }
+}
+
+function checkAligned(value: number, pageBytes: number): void {
+  if (isAligned(value, pageBytes)) return;
+  throw new LessorError('IOVA_UNALIGNED', `${hex(value)} is no multiple of ${pageBytes}`);
+}
+
+/** For an iommufd that takes bigints alone. */
+function mapExactly(iommufd: Iommufd, request: LowMapRequest): void {
+  const { ioasId, fd, account } = request;
+  const flags = IOMMU_IOAS_MAP_FIXED_IOVA | request.flags;
+  const iova = BigInt(request.iova);
+  const length = BigInt(request.length);
+  if (fd === undefined) {
+    iommufd.ioasMapUnreachable?.({ flags, ioasId, length, iova, account });
+  } else {
+    const start = BigInt(request.start);
+    iommufd.ioasMapFile({ flags, ioasId, fd, start, length, iova, account });
   }
 }
 

@@ -2,10 +2,11 @@
 import { assert, isLessorError, type OsError } from '../../base/errors.js';
 import type { Fd } from '../../os/fd.js';
 import { IOMMU_IOAS_MAP_WRITEABLE } from '../iommufd.js';
+import type { Area } from './area.js';
 import type { Extents } from './extents.js';
 import type { Hwpt } from './hwpt.js';
 import type { Invalidation } from './invalidation.js';
-import type { Area, Ioas } from './ioas.js';
+import type { Ioas } from './ioas.js';
 import type { NodePool } from './node-pool.js';
 import { fail, type ObjectTable } from './objects.js';
 import type { SoftDevice } from './soft-device.js';
@@ -34,7 +35,7 @@ export function pin(context: SoftContext, area: Area, fd: Fd | undefined, call: 
     area.extents = context.extents.acquire(
       fd,
       Number(area.fileStart),
-      Number(area.last) + 1 - Number(area.start),
+      area.end - area.at,
       (area.protection & IOMMU_IOAS_MAP_WRITEABLE) !== 0,
       area.account,
       area,
@@ -52,7 +53,7 @@ export function pin(context: SoftContext, area: Area, fd: Fd | undefined, call: 
 export function releaseWhenSettled(
   context: SoftContext,
   areas: readonly Area[],
-  hwpts: Iterable<Hwpt>,
+  hwpts: readonly Hwpt[],
 ): void {
   const nodes = context.pool.takeRetired();
   if (context.invalidation.acknowledgeNow()) {
@@ -68,11 +69,12 @@ function release(
   context: SoftContext,
   nodes: readonly number[] | undefined,
   areas: readonly Area[],
-  hwpts: Iterable<Hwpt>,
+  hwpts: readonly Hwpt[],
 ): void {
   if (nodes !== undefined) context.pool.release(nodes);
-  for (const area of areas) {
-    for (const hwpt of hwpts) hwpt.releaseCharge(area.account);
+  for (let index = 0; index < areas.length; index++) {
+    const area = areas[index]!;
+    for (let each = 0; each < hwpts.length; each++) hwpts[each]!.releaseCharge(area.account);
     if (area.extents !== undefined) {
       context.extents.release(area.extents, area.account, area);
       area.extents = undefined;

@@ -3,7 +3,13 @@
 import { assert, isOsError, LessorError } from '../../base/errors.js';
 import { MiB, roundDown, roundUp } from '../../base/units.js';
 import type { Fd } from '../../os/fd.js';
-import type { Arena, GuardSlot, MemoryIdentity, MemoryOs } from '../../os/memory-types.js';
+import {
+  type Arena,
+  F_SEAL_SHRINK,
+  type GuardSlot,
+  type MemoryIdentity,
+  type MemoryOs,
+} from '../../os/memory-types.js';
 import type { DmaAccount } from '../types.js';
 import { ArenaPages } from './arena-pages.js';
 import { type ObjectExtents, ObjectIndex } from './object-index.js';
@@ -29,15 +35,36 @@ export interface Extent {
   readonly lengthBytes: number;
 }
 
+/** Whose memory an extent is. */
+export interface ExtentUser {
+  /** The extents' own, while the user has just one of them. */
+  extentSlot?: number;
+}
+
+/**
+ * What a descriptor leads to, of an object sealed against shrinking. Nothing of it can change any
+ * more, but that the object grows: three system calls less for each map but the first.
+ */
+interface KnownMemory {
+  readonly fd: Fd;
+  readonly identity: MemoryIdentity;
+  readonly index: ObjectExtents<PlacedExtent>;
+}
+
 interface PlacedExtent extends Extent {
   readonly index: ObjectExtents<PlacedExtent>;
   readonly key: number;
   readonly slot: GuardSlot;
   readonly faultsBefore: number;
   readonly chargeBytes: number;
-  readonly users: Set<object>;
+  /** It alone, for its many users of just one extent. */
+  list: readonly PlacedExtent[];
+  /** Users of just one extent; each knows its place, for a set of a million is slow. */
+  readonly soleUsers: ExtentUser[];
+  /** Users of several extents. */
+  readonly users: Set<ExtentUser>;
   /** How many users each account pays for it. */
-  readonly accounts: Map<DmaAccount, number>;
+  readonly accounts: Map<DmaAccount, { userCount: number }>;
   isReported: boolean;
 }
 
@@ -57,6 +84,8 @@ export class Extents {
   readonly #placedBytesMax: number;
   readonly #objects = new ObjectIndex<PlacedExtent>();
   readonly #placed = new Set<PlacedExtent>();
+  readonly #known = new WeakMap<Fd, KnownMemory>();
+  #lastKnown: KnownMemory | undefined;
   /** Ranges that could not be cleared yet; tried again before the next placement. */
   readonly #uncleared: PlacedExtent[] = [];
   #placedBytes = 0;
@@ -94,10 +123,66 @@ export class Extents {
     lengthBytes: number,
     isWritable: boolean,
     account: DmaAccount | undefined,
-    user: object,
+    user: ExtentUser,
   ): readonly Extent[] {
-    const identity = this.#identify(fd);
     const end = startBytes + lengthBytes;
+    const known = this.#knownOf(fd);
+    if (known !== undefined && end <= known.identity.lengthBytes) {
+      const key = Math.floor(startBytes / extentBytes);
+      const extent = known.index.byKey.get(key * 2 + (isWritable ? 1 : 0));
+      const isInside = end <= (key + 1) * extentBytes;
+      if (extent !== undefined && isInside && this.#serves(extent, end - key * extentBytes)) {
+        this.#pay(extent, account);
+        join(extent, user);
+        return extent.list;
+      }
+    }
+    return this.#acquireAny(fd, startBytes, end, isWritable, account, user);
+  }
+
+  /**
+   * Gives up a user's extents, as they were acquired. Only after the device acknowledged that
+   * nothing leads there.
+   */
+  release(extents: readonly Extent[], account: DmaAccount | undefined, user: ExtentUser): void {
+    const isSole = extents.length === 1;
+    for (let index = 0; index < extents.length; index++) {
+      const extent = extents[index] as PlacedExtent;
+      if (isSole) leave(extent, user);
+      else assert(extent.users.delete(user), 'release by who is no user');
+      this.#unpay(extent, account);
+      if (!isUsed(extent)) this.#unplace(extent);
+    }
+  }
+
+  /**
+   * Users of extents whose memory was truncated since the last call. Each extent is reported once.
+   * Cheap when the guard of this process saw no fault.
+   */
+  takeGone(): ReadonlySet<ExtentUser> {
+    const gone = new Set<ExtentUser>();
+    const faults = this.#arena.faults[0] ?? 0;
+    if (faults === this.#faultsSeen) return gone;
+    this.#faultsSeen = faults;
+    for (const extent of this.#placed) {
+      if (extent.isReported || !this.#isGone(extent)) continue;
+      extent.isReported = true;
+      for (const user of extent.soleUsers) gone.add(user);
+      for (const user of extent.users) gone.add(user);
+    }
+    return gone;
+  }
+
+  #acquireAny(
+    fd: Fd,
+    startBytes: number,
+    end: number,
+    isWritable: boolean,
+    account: DmaAccount | undefined,
+    user: ExtentUser,
+  ): readonly Extent[] {
+    const seals = this.#sealsOf(fd);
+    const identity = this.#memory.identity(fd);
     if (end > identity.lengthBytes) {
       const detail = `the range ends at byte ${end} of ${identity.lengthBytes}`;
       throw new LessorError('MEMORY_TOO_SMALL', detail);
@@ -106,84 +191,76 @@ export class Extents {
     const taken: PlacedExtent[] = [];
     try {
       for (let at = roundDown(startBytes, extentBytes); at < end; at += extentBytes) {
-        const needed = Math.min(end - at, extentBytes);
         const key = (at / extentBytes) * 2 + (isWritable ? 1 : 0);
         let extent = index.byKey.get(key);
-        // One that lost its memory, or was placed before the object grew, serves only its users.
-        const isUsable =
-          extent !== undefined && extent.lengthBytes >= needed && !this.#isGone(extent);
-        if (!isUsable) extent = this.#place(fd, identity, index, key, at, isWritable, account);
-        this.#join(extent!, account, user);
-        taken.push(extent!);
+        if (extent === undefined || !this.#serves(extent, Math.min(end - at, extentBytes))) {
+          extent = this.#place(fd, identity, index, key, at, isWritable, account);
+        }
+        // Never fails for a new one: its place was paid for in advance.
+        this.#pay(extent, account);
+        taken.push(extent);
       }
     } catch (error) {
-      this.release(taken, account, user);
+      for (const extent of taken) {
+        this.#unpay(extent, account);
+        if (!isUsed(extent)) this.#unplace(extent);
+      }
       this.#objects.close(index);
       throw error;
     }
-    return taken;
+    if (taken.length === 1) join(taken[0]!, user);
+    else for (const extent of taken) extent.users.add(user);
+    if ((seals & F_SEAL_SHRINK) !== 0) this.#known.set(fd, { fd, identity, index });
+    return taken.length === 1 ? taken[0]!.list : taken;
   }
 
-  /** Gives up a user's extents. Only after the device acknowledged that nothing leads there. */
-  release(extents: readonly Extent[], account: DmaAccount | undefined, user: object): void {
-    for (const each of extents) {
-      const extent = each as PlacedExtent;
-      assert(extent.users.delete(user), 'release by who is no user');
-      if (account !== undefined) this.#unpay(extent, account);
-      if (extent.users.size === 0) this.#unplace(extent);
-    }
-  }
-
-  /**
-   * Users of extents whose memory was truncated since the last call. Each extent is reported once.
-   * Cheap when the guard of this process saw no fault.
-   */
-  takeGone(): ReadonlySet<object> {
-    const gone = new Set<object>();
-    const faults = this.#arena.faults[0] ?? 0;
-    if (faults === this.#faultsSeen) return gone;
-    this.#faultsSeen = faults;
-    for (const extent of this.#placed) {
-      if (extent.isReported || !this.#isGone(extent)) continue;
-      extent.isReported = true;
-      for (const user of extent.users) gone.add(user);
-    }
-    return gone;
-  }
-
-  #identify(fd: Fd): MemoryIdentity {
+  #sealsOf(fd: Fd): number {
     try {
-      this.#memory.seals(fd);
+      return this.#memory.seals(fd);
     } catch (error) {
       if (!isOsError(error)) throw error;
       throw new LessorError('MEMORY_NOT_SHMEM', 'the descriptor is no memfd', { cause: error });
     }
-    return this.#memory.identity(fd);
+  }
+
+  /** What is known of a descriptor: its object, its access mode and a SHRINK seal are for ever. */
+  #knownOf(fd: Fd): KnownMemory | undefined {
+    let known = this.#lastKnown;
+    if (known?.fd !== fd) {
+      known = this.#known.get(fd);
+      if (known !== undefined) this.#lastKnown = known;
+    }
+    return known !== undefined && fd.isOpen ? known : undefined;
+  }
+
+  /** False for one that lost its memory, or was placed before the object grew. */
+  #serves(extent: PlacedExtent, neededBytes: number): boolean {
+    return extent.lengthBytes >= neededBytes && !this.#isGone(extent);
   }
 
   #isGone(extent: PlacedExtent): boolean {
     return this.#arena.faults[extent.slot] !== extent.faultsBefore;
   }
 
-  #join(extent: PlacedExtent, account: DmaAccount | undefined, user: object): void {
-    if (account !== undefined) {
-      const count = extent.accounts.get(account) ?? 0;
-      if (count === 0) {
-        checkQuota(account, extent.chargeBytes);
-        account.placedBytes += extent.chargeBytes;
-      }
-      extent.accounts.set(account, count + 1);
-    }
-    extent.users.add(user);
-  }
-
-  #unpay(extent: PlacedExtent, account: DmaAccount): void {
-    const count = extent.accounts.get(account) ?? 0;
-    assert(count > 0, 'release by an account that does not pay');
-    if (count > 1) {
-      extent.accounts.set(account, count - 1);
+  /** @throws LessorError `QUOTA_EXCEEDED` */
+  #pay(extent: PlacedExtent, account: DmaAccount | undefined): void {
+    if (account === undefined) return;
+    const share = extent.accounts.get(account);
+    if (share !== undefined) {
+      share.userCount += 1;
       return;
     }
+    checkQuota(account, extent.chargeBytes);
+    account.placedBytes += extent.chargeBytes;
+    extent.accounts.set(account, { userCount: 1 });
+  }
+
+  #unpay(extent: PlacedExtent, account: DmaAccount | undefined): void {
+    if (account === undefined) return;
+    const share = extent.accounts.get(account);
+    assert(share !== undefined, 'release by an account that does not pay');
+    share.userCount -= 1;
+    if (share.userCount > 0) return;
     extent.accounts.delete(account);
     account.placedBytes -= extent.chargeBytes;
   }
@@ -232,10 +309,13 @@ export class Extents {
       slot,
       faultsBefore: this.#arena.faults[slot] ?? 0,
       chargeBytes,
+      list: [],
+      soleUsers: [],
       users: new Set(),
       accounts: new Map(),
       isReported: false,
     };
+    extent.list = [extent];
     index.byKey.set(key, extent);
     this.#placed.add(extent);
     this.#placedBytes += chargeBytes;
@@ -266,6 +346,24 @@ export class Extents {
     const again = this.#uncleared.splice(0);
     for (const extent of again) if (!this.#clear(extent)) this.#uncleared.push(extent);
   }
+}
+
+function isUsed(extent: PlacedExtent): boolean {
+  return extent.soleUsers.length > 0 || extent.users.size > 0;
+}
+
+function join(extent: PlacedExtent, user: ExtentUser): void {
+  user.extentSlot = extent.soleUsers.length;
+  extent.soleUsers.push(user);
+}
+
+function leave({ soleUsers }: PlacedExtent, user: ExtentUser): void {
+  const slot = user.extentSlot;
+  assert(slot !== undefined && soleUsers[slot] === user, 'release by who is no user');
+  const last = soleUsers.pop()!;
+  if (last === user) return;
+  soleUsers[slot] = last;
+  last.extentSlot = slot;
 }
 
 function checkQuota(account: DmaAccount, bytes: number): void {

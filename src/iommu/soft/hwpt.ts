@@ -7,9 +7,10 @@ import {
   u64Max,
 } from '../iommufd.js';
 import type { DmaAccount } from '../types.js';
+import type { Area } from './area.js';
 import { pin, pinError, releaseWhenSettled, type SoftContext } from './context.js';
 import { entryRead, entryUnreachable, entryWrite, pageBytes } from './entry.js';
-import type { Area, Ioas } from './ioas.js';
+import type { Ioas } from './ioas.js';
 import { TableCharge } from './node-pool.js';
 import { PageTable } from './page-table.js';
 
@@ -72,7 +73,7 @@ export class Hwpt {
       area.file?.close();
       area.file = undefined;
     }
-    ioas.domains.add(this);
+    ioas.domains.push(this);
     ioas.alignmentMask = BigInt(pageBytes - 1);
   }
 
@@ -83,8 +84,8 @@ export class Hwpt {
   /** All or nothing; the caller has its retired nodes acknowledged. @throws OsError `ENOMEM` */
   mapArea(area: Area, call: string): void {
     const flags = entryFlags(area);
-    const start = Number(area.start);
-    const lengthBytes = Number(area.last) + 1 - start;
+    const start = area.at;
+    const lengthBytes = area.end - start;
     const charge = this.#chargeOf(area.account);
     let mappedBytes = 0;
     try {
@@ -110,8 +111,7 @@ export class Hwpt {
 
   /** The caller releases nodes and the charge once this is acknowledged. */
   unmapArea(area: Area): void {
-    const start = Number(area.start);
-    this.#table.unmap(start, Number(area.last) + 1 - start);
+    this.#table.unmap(area.at, area.end - area.at);
   }
 
   /** As `unmapArea` for every area, at once. */
@@ -134,9 +134,9 @@ export class Hwpt {
   /** Leaves the IOAS. No device may be attached. */
   destroy(): void {
     const { ioas } = this;
-    ioas.domains.delete(this);
+    ioas.domains.splice(ioas.domains.indexOf(this), 1);
     ioas.unreserve(this);
-    if (ioas.domains.size === 0) ioas.alignmentMask = 0n;
+    if (ioas.domains.length === 0) ioas.alignmentMask = 0n;
     this.#discardTable();
   }
 

@@ -1,40 +1,24 @@
 // One IOAS: areas, reservations, allowed ranges and alignment, in exact u64; and its domains.
-import type { Fd } from '../../os/fd.js';
 import { type IovaRange, u64Max } from '../iommufd.js';
-import type { DmaAccount } from '../types.js';
+import { AreaIndex } from './area-index.js';
 import { pageBytes } from './entry.js';
-import type { Extent } from './extents.js';
 import type { Hwpt } from './hwpt.js';
-import { type Interval, IntervalIndex } from './interval-index.js';
+import { IntervalIndex } from './interval-index.js';
 import { fail } from './objects.js';
-
-/** A mapped interval and where its memory comes from. */
-export interface Area extends Interval {
-  readonly ioas: Ioas;
-  readonly start: bigint;
-  readonly last: bigint;
-  /** READABLE and WRITEABLE. */
-  readonly protection: number;
-  /** Byte offset in the file. */
-  readonly fileStart: bigint;
-  readonly account: DmaAccount | undefined;
-  /** Memory that only messages reach: nothing to place. */
-  readonly isUnreachable: boolean;
-  /** Kept from the map to the first domain, which places the memory. Owned. */
-  file: Fd | undefined;
-  /** Placed memory, from the first domain to the end of the area. */
-  extents: readonly Extent[] | undefined;
-}
 
 interface Reservation extends IovaRange {
   readonly owner: object;
+  /** The ends as numbers, rounded above 2^53: they compare right with what is below. */
+  readonly at: number;
+  readonly lastAt: number;
 }
 
 export class Ioas {
   readonly kind = 'ioas';
   id = 0;
-  areas = new IntervalIndex<Area>();
-  readonly domains = new Set<Hwpt>();
+  areas = new AreaIndex();
+  /** In the order in which they joined. */
+  readonly domains: Hwpt[] = [];
   allowed = new IntervalIndex<IovaRange>();
   /** Alignment less 1: of a byte, or of a page once there is a domain. */
   alignmentMask = 0n;
@@ -50,6 +34,16 @@ export class Ioas {
     for (let index = 0; index < reserved.length; index++) {
       const range = reserved[index]!;
       if (range.start <= last && range.last >= start) return true;
+    }
+    return false;
+  }
+
+  /** As `meetsReserved` for [at, end), `end` up to 2^53. */
+  meetsReservedLow(at: number, end: number): boolean {
+    const reserved = this.#reserved;
+    for (let index = 0; index < reserved.length; index++) {
+      const range = reserved[index]!;
+      if (range.at < end && range.lastAt >= at) return true;
     }
     return false;
   }
@@ -77,7 +71,9 @@ export class Ioas {
   /** All or nothing. @throws OsError `EADDRINUSE` */
   reserve(ranges: readonly IovaRange[], owner: object, call: string): void {
     this.checkReservable(ranges, call);
-    const more = ranges.map(({ start, last }) => ({ start, last, owner }));
+    const more = ranges.map(({ start, last }) => {
+      return { start, last, owner, at: Number(start), lastAt: Number(last) };
+    });
     this.#reserved = [...this.#reserved, ...more];
   }
 
@@ -90,7 +86,7 @@ export class Ioas {
     if (this.alignmentMask !== 0n) return;
     const mask = BigInt(pageBytes - 1);
     for (const { start, last, fileStart } of this.areas) {
-      if (((start | (last + 1n) | fileStart) & mask) !== 0n) {
+      if (((start | (last + 1n) | BigInt(fileStart)) & mask) !== 0n) {
         throw fail('EADDRINUSE', call, 'an area is not aligned to pages');
       }
     }

@@ -1,21 +1,27 @@
 // IOMMU_IOAS_MAP_FILE, and its relative for memory that only messages reach.
+
+import { iovaEnd } from '../../base/units.js';
 import type { Fd } from '../../os/fd.js';
 import {
   IOMMU_IOAS_MAP_FIXED_IOVA,
   IOMMU_IOAS_MAP_READABLE,
   IOMMU_IOAS_MAP_WRITEABLE,
+  type LowMapRequest,
   type MapFileRequest,
   u64Max,
 } from '../iommufd.js';
+import { Area } from './area.js';
 import { findIoas, pin, releaseWhenSettled, type SoftContext } from './context.js';
-import type { Hwpt } from './hwpt.js';
-import type { Area, Ioas } from './ioas.js';
+import { pageBytes } from './entry.js';
+
+import type { Ioas } from './ioas.js';
 import { fail } from './objects.js';
 import { checkFixed, placeAutomatically } from './placement.js';
 
 const call = 'IOMMU_IOAS_MAP_FILE';
 const protectionMask = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE;
 const flagMask = protectionMask | IOMMU_IOAS_MAP_FIXED_IOVA;
+const exactEnd = 2 ** 53;
 
 /** `fd` absent: unreachable memory. */
 export type MapRequest = Omit<MapFileRequest, 'fd'> & { readonly fd: Fd | undefined };
@@ -31,21 +37,64 @@ export function mapFile(context: SoftContext, request: MapRequest): bigint {
   if (start > u64Max - length + 1n) throw fail('EOVERFLOW', call, 'start + length');
   if (fd !== undefined && !fd.isOpen) throw fail('EBADF', call, 'closed descriptor');
   const iova = place(ioas, request);
-  const area: Area = {
-    ioas,
-    start: iova,
-    last: iova + length - 1n,
-    protection: flags & protectionMask,
-    fileStart: start,
-    account: request.account,
-    isUnreachable: fd === undefined,
-    file: undefined,
-    extents: undefined,
-  };
-  if (ioas.domains.size === 0) area.file = fd?.duplicate();
+  const last = iova + length - 1n;
+  const at = Number(iova);
+  const end = Number(last) + 1;
+  const exact = last < exactEnd ? undefined : { start: iova, last };
+  const fileStart = start < exactEnd ? Number(start) : start;
+  const protection = flags & protectionMask;
+  add(
+    context,
+    new Area(ioas, at, end, fileStart, protection, request.account, fd === undefined, exact),
+    fd,
+  );
+  return iova;
+}
+
+/** As `mapFile` at a fixed address, in numbers up to 2^53. */
+export function mapLow(context: SoftContext, request: LowMapRequest): void {
+  const { flags, ioasId, fd, start, length, iova, account } = request;
+  const ioas = context.objects.get(ioasId);
+  const end = iova + length;
+  // What has a domain and passes all of this passes every check of `mapFile`, which decides what
+  // becomes of the rest.
+  if (
+    ioas?.kind === 'ioas' &&
+    ioas.domains.length > 0 &&
+    (flags & ~flagMask) === 0 &&
+    (flags & protectionMask) !== 0 &&
+    length > 0 &&
+    end <= iovaEnd &&
+    ((iova | length | start) & (pageBytes - 1)) === 0 &&
+    (fd === undefined || fd.isOpen) &&
+    !ioas.meetsReservedLow(iova, end) &&
+    ioas.areas.isFree(iova, end)
+  ) {
+    const protection = flags & protectionMask;
+    const isUnreachable = fd === undefined;
+    add(
+      context,
+      new Area(ioas, iova, end, start, protection, account, isUnreachable, undefined),
+      fd,
+    );
+    return;
+  }
+  mapFile(context, {
+    flags: flags | IOMMU_IOAS_MAP_FIXED_IOVA,
+    ioasId,
+    fd,
+    start: BigInt(start),
+    length: BigInt(length),
+    iova: BigInt(iova),
+    account,
+  });
+}
+
+function add(context: SoftContext, area: Area, fd: Fd | undefined): void {
+  const { ioas } = area;
+  if (ioas.domains.length === 0) area.file = fd?.duplicate();
   else fillDomains(context, ioas, area, fd);
   ioas.areas.insert(area);
-  return iova;
 }
 
 function place(ioas: Ioas, { flags, start, length, iova }: MapRequest): bigint {
@@ -61,16 +110,15 @@ function place(ioas: Ioas, { flags, start, length, iova }: MapRequest): bigint {
 
 function fillDomains(context: SoftContext, ioas: Ioas, area: Area, fd: Fd | undefined): void {
   pin(context, area, fd, call);
-  const filled: Hwpt[] = [];
+  const { domains } = ioas;
+  let filled = 0;
   try {
-    for (const hwpt of ioas.domains) {
-      hwpt.mapArea(area, call);
-      filled.push(hwpt);
-    }
+    for (; filled < domains.length; filled++) domains[filled]!.mapArea(area, call);
   } catch (error) {
-    for (const hwpt of filled) hwpt.unmapArea(area);
+    const undone = domains.slice(0, filled);
+    for (const hwpt of undone) hwpt.unmapArea(area);
     // A device may have walked what was there for a moment.
-    releaseWhenSettled(context, [area], filled);
+    releaseWhenSettled(context, [area], undone);
     throw error;
   }
 }

@@ -71,7 +71,7 @@ export class PageTable {
         const leaf = level === 0 ? tag : (tag | entryLarge) >>> 0;
         // Entries of one node in one run; a run of large leaves ends where they no longer fit.
         do {
-          this.#publish(node, Math.floor(at / span) % 512, page, leaf);
+          this.#publish(node, indexOf(at, level), page, leaf);
           at += span;
           if (!isUnreachable) page += span / pageBytes;
         } while (at < nodeEnd && leafLevel(at, end - at, page, isUnreachable) === level);
@@ -86,6 +86,7 @@ export class PageTable {
   /** Clears every entry of a range that cuts no leaf, and retires nodes that became empty. */
   unmap(iova: number, lengthBytes: number): void {
     assert(iova >= 0 && iova + lengthBytes <= iovaEnd, 'table range');
+    if (lengthBytes === pageBytes && this.#clearPage(iova)) return;
     this.#clear(this.#root, rootLevel, iova, iova + lengthBytes);
   }
 
@@ -101,7 +102,7 @@ export class PageTable {
     let node = this.#root;
     for (let level = rootLevel; level >= 0; level--) {
       const span = spans[level]!;
-      const word = wordOf(node, Math.floor(iova / span) % 512);
+      const word = wordOf(node, indexOf(iova, level));
       const flags = this.#words[word + 1]!;
       if ((flags & entryValid) === 0) return undefined;
       const low = this.#words[word]!;
@@ -117,7 +118,7 @@ export class PageTable {
   takeUse(iova: number): { readonly accessed: boolean; readonly dirty: boolean } {
     let node = this.#root;
     for (let level = rootLevel; level >= 0; level--) {
-      const word = wordOf(node, Math.floor(iova / spans[level]!) % 512);
+      const word = wordOf(node, indexOf(iova, level));
       const flags = this.#words[word + 1]!;
       if ((flags & entryValid) === 0) break;
       if (level === 0 || flags & entryLarge) {
@@ -133,7 +134,7 @@ export class PageTable {
   #descend(iova: number, level: number, charge: TableCharge | undefined): number {
     let node = this.#root;
     for (let above = rootLevel; above > level; above--) {
-      const index = Math.floor(iova / spans[above]!) % 512;
+      const index = indexOf(iova, above);
       const word = wordOf(node, index);
       const flags = this.#words[word + 1]!;
       if ((flags & entryValid) === 0) {
@@ -157,11 +158,29 @@ export class PageTable {
     this.#pool.children[node]! += 1;
   }
 
+  /** Clears one page beside others of its node; false when that is not how it is. */
+  #clearPage(iova: number): boolean {
+    const words = this.#words;
+    let node = this.#root;
+    for (let level = rootLevel; level > 0; level--) {
+      const word = wordOf(node, indexOf(iova, level));
+      const flags = words[word + 1]!;
+      if ((flags & entryValid) === 0 || (flags & entryLarge) !== 0) return false;
+      node = words[word]!;
+    }
+    const word = wordOf(node, indexOf(iova, 0));
+    const { children } = this.#pool;
+    if (children[node]! < 2 || (words[word + 1]! & entryValid) === 0) return false;
+    Atomics.store(words, word + 1, 0);
+    children[node]! -= 1;
+    return true;
+  }
+
   #clear(node: number, level: number, start: number, end: number): void {
     const words = this.#words;
     const children = this.#pool.children;
     const span = spans[level]!;
-    let index = Math.floor(start / span) % 512;
+    let index = indexOf(start, level);
     for (let at = start; at < end && children[node] !== 0; index++) {
       const stop = Math.min((Math.floor(at / span) + 1) * span, end);
       const word = wordOf(node, index);
@@ -186,6 +205,13 @@ export class PageTable {
   }
 }
 
+/** Which entry of a node of `level` covers an IOVA. In integers: a remainder of doubles is slow. */
+function indexOf(iova: number, level: number): number {
+  if (level < 2) return ((iova & (hugeBytes - 1)) >>> (level === 0 ? 12 : 21)) & 511;
+  const high = (iova / hugeBytes) | 0;
+  return level === 2 ? high & 511 : high >>> 9;
+}
+
 function wordOf(node: number, index: number): number {
   return node * 1024 + index * 2;
 }
@@ -197,7 +223,7 @@ function leafLevel(
   arenaPage: number,
   isUnreachable: boolean,
 ): 0 | 1 | 2 {
-  if (leftBytes < largeBytes || iova % largeBytes !== 0) return 0;
+  if (leftBytes < largeBytes || (iova & (largeBytes - 1)) !== 0) return 0;
   if (isUnreachable) return leftBytes >= hugeBytes && iova % hugeBytes === 0 ? 2 : 1;
   return arenaPage % 512 === 0 ? 1 : 0;
 }

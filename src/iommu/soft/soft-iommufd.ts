@@ -8,21 +8,23 @@ import {
   type Iommufd,
   type IovaRange,
   type IovaRangesResult,
+  type LowMapRequest,
   type MapFileRequest,
   type MemoryGone,
   type UnmapRequest,
 } from '../iommufd.js';
+import type { Area } from './area.js';
 import { findIoas, type SoftContext, type SoftObject } from './context.js';
 import type { Extents } from './extents.js';
 import { Hwpt } from './hwpt.js';
 import { IntervalIndex } from './interval-index.js';
 import type { Invalidation } from './invalidation.js';
-import { type Area, Ioas } from './ioas.js';
-import { mapFile } from './map-file.js';
+import { Ioas } from './ioas.js';
+import { mapFile, mapLow } from './map-file.js';
 import type { NodePool } from './node-pool.js';
 import { fail, ObjectTable } from './objects.js';
 import { SoftDevice, type SoftUnit } from './soft-device.js';
-import { unmapAll, unmapRange } from './unmap.js';
+import { unmapAll, unmapLow, unmapRange } from './unmap.js';
 
 export interface SoftIommufdOptions {
   readonly pool: NodePool;
@@ -84,6 +86,14 @@ export class SoftIommufd implements Iommufd {
 
   ioasUnmap(request: UnmapRequest): bigint {
     return unmapRange(this.#context, request);
+  }
+
+  ioasMapLow(request: LowMapRequest): void {
+    mapLow(this.#context, request);
+  }
+
+  ioasUnmapLow(ioasId: number, iova: number, lengthBytes: number): void {
+    unmapLow(this.#context, ioasId, iova, lengthBytes);
   }
 
   hwptAlloc({ flags, devId, ptId }: HwptAllocRequest): number {
@@ -159,6 +169,6 @@ function isInUse(object: SoftObject): boolean {
     case 'hwpt':
       return object.useCount > 0;
     case 'ioas':
-      return object.domains.size > 0;
+      return object.domains.length > 0;
   }
 }
