@@ -129,8 +129,22 @@ export class LowIntervals<T extends LowInterval> {
     if (hint < count && separators[hint]! <= at) {
       if (hint + 1 === count || at < separators[hint + 1]!) return hint;
     }
-    let low = 1;
-    let high = count;
+    // Around where it would be if all lay evenly, in steps that double: a dense space finds it
+    // at once, any other in twice the steps of a plain search.
+    const top = separators[count - 1]!;
+    let low = at >= top ? count : Math.floor((at / top) * (count - 1)) + 1;
+    let high = low;
+    let step = 1;
+    while (low > 1 && separators[low - 1]! > at) {
+      high = low - 1;
+      low = Math.max(1, high - step);
+      step *= 2;
+    }
+    while (high < count && separators[high]! <= at) {
+      low = high + 1;
+      high = Math.min(count, low + step);
+      step *= 2;
+    }
     while (low < high) {
       const middle = (low + high) >>> 1;
       if (separators[middle]! <= at) low = middle + 1;
