@@ -7,6 +7,7 @@ import { GiB, MiB } from '../../src/base/units.js';
 import { createSoftIommu } from '../../src/iommu/soft/soft-iommu.js';
 import type { DmaAccount } from '../../src/iommu/types.js';
 import { systemClock } from '../../src/os/clock.js';
+import { F_SEAL_SHRINK } from '../../src/os/memory-types.js';
 import { sampleCalls } from '../interleave.js';
 import { childProgram } from '../paths.js';
 import { randomIntegers } from '../random.js';
@@ -21,6 +22,8 @@ const holeEvery = 64;
 const holeCount = Math.floor(mappingCount / (holeEvery - 1));
 
 const object = memoryOs.create('lessor-bench-maps', 2 * MiB);
+// As a lease's memory has to be.
+memoryOs.addSeals(object, F_SEAL_SHRINK);
 const iommu = createSoftIommu({
   arena: memoryOs.createArena(GiB),
   layout: { windowBytes: 2 * MiB },

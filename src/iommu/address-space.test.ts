@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { GiB, type Iova, MiB } from '../base/units.js';
+import { openAddressSpaces } from './address-space.js';
+import type { Iommufd } from './iommufd.js';
 import { DeviceIommu, faultReasonOf } from './soft/device-iommu.js';
 import { createSoftIommu, type SoftIommuOptions } from './soft/soft-iommu.js';
 import { FakeArena, FakeMemory } from './testing/fake-memory.js';
@@ -353,4 +355,59 @@ describe('address spaces against a map of pages', () => {
       { numRuns: 40 },
     );
   });
+
+  test('an iommufd that takes bigints alone serves the same', async () => {
+    const results: unknown[][] = [];
+    for (const isExact of [false, true]) {
+      const world = setUp();
+      const { device } = world.iommu;
+      const iommufd = isExact ? exactOnly(world.iommu.iommufd) : world.iommu.iommufd;
+      const space = openAddressSpaces({ iommufd, device }).open({ pasid: 5 });
+      const lease = account();
+      const fd = world.memory.create(4 * MiB);
+      const outcomes: unknown[] = [];
+      const map = async (
+        offsetBytes: number,
+        iova: number,
+        lengthBytes: number,
+        fdOrNone = true,
+      ) => {
+        const memory = { fd: fdOrNone ? fd : undefined, offsetBytes };
+        const mapping = await space
+          .map(memory, at(iova), lengthBytes, 'read', lease)
+          .catch((error: unknown) => error as { code: string });
+        outcomes.push('code' in mapping ? mapping.code : probe(world, 5, iova));
+        return mapping as DmaMapping;
+      };
+      const first = await map(4096, 4096, 4096);
+      const large = await map(0, 2 ** 40, 4 * MiB);
+      await map(0, 2 ** 40 + 2 * MiB, 4096);
+      await map(0, 0, 3 * 4096);
+      await map(4 * MiB, 16_384, 4096);
+      await map(8192, 2 ** 41, 8192, false);
+      await space.unmap(first);
+      await space.unmap(large);
+      for (const iova of [4096, 2 ** 40]) outcomes.push(probe(world, 5, iova));
+      await map(0, 0, 3 * 4096);
+      outcomes.push(lease.placedBytes, lease.tablePages);
+      await space[Symbol.asyncDispose]();
+      outcomes.push(lease.placedBytes, lease.tablePages, world.arena.rangeCount);
+      results.push(outcomes);
+    }
+    expect(results[0]).toEqual(results[1]);
+    expect(results[0]).toContain('IOVA_OVERLAP');
+    expect(results[0]).toContain('MEMORY_TOO_SMALL');
+    expect(results[0]!.slice(-3)).toEqual([0, 0, 0]);
+  });
 });
+
+/** An iommufd as the kernel's is: without the calls that are there for speed. */
+function exactOnly(iommufd: Iommufd): Iommufd {
+  return new Proxy(iommufd, {
+    get(target, name) {
+      if (name === 'ioasMapLow' || name === 'ioasUnmapLow') return undefined;
+      const value = Reflect.get(target, name) as unknown;
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}

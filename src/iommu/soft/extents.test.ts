@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { GiB, MiB } from '../../base/units.js';
-import { F_SEAL_WRITE } from '../../os/memory-types.js';
+import type { Fd } from '../../os/fd.js';
+import { F_SEAL_SHRINK, F_SEAL_WRITE } from '../../os/memory-types.js';
 import { FakeArena, FakeMemory } from '../testing/fake-memory.js';
 import type { DmaAccount } from '../types.js';
 import { Extents, extentBytes, extentChargeBytesMin } from './extents.js';
@@ -205,5 +206,63 @@ describe('extents', () => {
       code('ARENA_FULL'),
     );
     expect(extents.acquire(fd, 0, 4096, true, undefined, {})).toHaveLength(1);
+  });
+
+  test('an object that cannot shrink is asked for once, until more of it is wanted', () => {
+    const { memory, arena } = setUp();
+    let asked = 0;
+    const facts = {
+      seals: (fd: Fd) => memory.seals(fd),
+      identity: (fd: Fd) => {
+        asked += 1;
+        return memory.identity(fd);
+      },
+    };
+    const extents = new Extents({ arena, memory: facts, startBytes: 4 * MiB, placedBytesMax: GiB });
+    const use = (fd: Fd, startBytes: number, lengthBytes: number) => {
+      const user = {};
+      const lease = account();
+      const taken = extents.acquire(fd, startBytes, lengthBytes, true, lease, user);
+      return { taken, free: () => extents.release(taken, lease, user), lease };
+    };
+    const sealed = memory.create(MiB, { seals: F_SEAL_SHRINK });
+    const uses = [use(sealed, 0, 4096), use(sealed, 4096, 4096), use(sealed, 0, MiB)];
+    expect(asked).toBe(1);
+    expect(uses.map(({ lease }) => lease.placedBytes)).toEqual([MiB, MiB, MiB]);
+    expect(() => use(sealed, MiB, 4096)).toThrowError(code('MEMORY_TOO_SMALL'));
+    memory.resize(sealed, 2 * MiB);
+    const grown = use(sealed, MiB, 4096);
+    expect(grown.taken[0]).not.toBe(uses[0]!.taken[0]);
+    expect(asked).toBe(3);
+    // Out of order: each user knows its place.
+    for (const index of [1, 2, 0]) uses[index]!.free();
+    expect(() => uses[0]!.free()).toThrowError('release by who is no user');
+    grown.free();
+    expect([arena.rangeCount, extents.count]).toEqual([0, 0]);
+    const again = use(sealed, 0, 4096);
+    arena.faultAt(again.taken[0]!.offsetBytes);
+    expect(use(sealed, 0, 4096).taken[0]).not.toBe(again.taken[0]);
+    sealed.close();
+    expect(() => use(sealed, 0, 4096)).toThrowError();
+    const unsealed = memory.create(MiB);
+    use(unsealed, 0, MiB);
+    memory.resize(unsealed, 4096);
+    expect(() => use(unsealed, 0, MiB)).toThrowError(code('MEMORY_TOO_SMALL'));
+  });
+
+  test('users of one extent and users of several share it, and all are told', () => {
+    const { memory, arena, extents } = setUp();
+    const fd = memory.create(4 * MiB, { seals: F_SEAL_SHRINK });
+    const [wide, narrow, late] = [{}, {}, {}] as const;
+    const both = extents.acquire(fd, 0, 4 * MiB, true, undefined, wide);
+    const first = extents.acquire(fd, 0, 4096, true, undefined, narrow);
+    expect(extents.acquire(fd, 0, 4096, true, undefined, late)[0]).toBe(both[0]);
+    arena.faultAt(both[0]!.offsetBytes);
+    expect(extents.takeGone()).toEqual(new Set([wide, narrow, late]));
+    extents.release(both, undefined, wide);
+    expect(arena.rangeCount).toBe(1);
+    extents.release(first, undefined, narrow);
+    extents.release(first, undefined, late);
+    expect(arena.rangeCount).toBe(0);
   });
 });
