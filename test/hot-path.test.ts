@@ -9,12 +9,10 @@ import { Bench, patienceMs, type Running } from './support/lessor.js';
 
 const blockMs = 500;
 /** The client is at work before the block and after it. */
-const marginMs = 400;
+const marginMs = 750;
 const spins = 20_000;
 /** The engine may still compile or collect in some of them. */
 const batches = 4;
-/** As the client counts when it polls. */
-const nopsPerSample = 64;
 
 const bench = new Bench();
 const socket = join(bench.directory, 'blocking.sock');
@@ -41,21 +39,20 @@ async function hotClient(kind: 'poll' | 'sleep', tracer: readonly string[] = [])
 
 describe("with the broker's main thread blocked", { timeout: patienceMs }, () => {
   test.each([
-    ['a client that polls', 'poll', 1000],
+    ['a client that polls', 'poll', 20],
     ['a client that sleeps on its interrupt', 'sleep', 20],
   ] as const)('%s goes on', async (_, kind, completionsMin) => {
     const client = await hotClient(kind);
     client.tell(`${kind} ${blockMs + 2 * marginMs}`);
     await client.saying(/begun/);
-    await new Promise((resolve) => setTimeout(resolve, marginMs / 2));
+    await new Promise((resolve) => setTimeout(resolve, marginMs / 3));
     broker.stdout = '';
     broker.tell(`block ${blockMs}`);
     const [line] = await broker.saying(/\{"fromMs".*\n/);
     const { fromMs, toMs } = JSON.parse(line) as { fromMs: number; toMs: number };
     const [answer] = await client.saying(/\{"doneMs".*\n/);
     const { doneMs } = JSON.parse(answer) as { doneMs: number[] };
-    const perSample = kind === 'poll' ? nopsPerSample : 1;
-    const during = doneMs.filter((atMs) => atMs > fromMs && atMs < toMs).length * perSample;
+    const during = doneMs.filter((atMs) => atMs > fromMs && atMs < toMs).length;
     expect(toMs - fromMs).toBeGreaterThanOrEqual(blockMs);
     expect(during).toBeGreaterThan(completionsMin);
     client.child.stdin?.end();
@@ -83,10 +80,12 @@ function betweenMarks(): string[][] {
 }
 
 describe.skipIf(!hasStrace)('under strace (skipped where it is not installed)', () => {
-  test('a client that polls makes no system call', { timeout: patienceMs }, async () => {
+  test('a client that polls makes no system call', { timeout: 3 * patienceMs }, async () => {
     // A file per thread: those of V8 collect garbage whenever they like.
     const trace = ['strace', '-ff', '-o', join(bench.directory, 'trace')];
     const client = await hotClient('poll', trace);
+    client.tell('warm up');
+    await client.saying(/"warm"/);
     for (let batch = 1; batch <= batches; batch += 1) {
       client.tell(`spin ${spins}`);
       await client.saying(new RegExp(`(.*"spun":${spins}[^]*){${batch}}`));

@@ -1,16 +1,18 @@
 // A client on the hot path. Says one JSON line per fact and does what it is told over its standard
-// input: "spin N" (nops between two marks, for a tracer), "poll MS", "sleep MS" (nops counted).
+// input: "warm up", "spin N" (nops between two marks, for a tracer), "poll MS", "sleep MS".
 // A second queue of its own has work for seconds, so that the device has no reason to sleep.
 import { accessSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { connect } from '../../src/client/index.js';
 import { Queue } from '../../src/client/mqdma/index.js';
 
-const warmUpNops = 30_000;
+const warmUpNops = 20_000;
+/** So that each turn of a busy machine's scheduler gets something done. */
+const nopsPerDoorbell = 16;
 const busyEntries = 4096;
 const busyBytes = 2 * 1024 * 1024;
-/** Nops between two looks at the clock. */
-const nopsPerSample = 64;
+/** Far fewer than the busy queue has work for. */
+const nopsPerRefill = 64;
 
 function say(fact: object): void {
   process.stdout.write(`${JSON.stringify(fact)}\n`);
@@ -38,7 +40,7 @@ const busyLease = await client.acquire({ memoryBytes: 64 * 1024 * 1024 });
 const busy = await Queue.create(busyLease, { entries: busyEntries });
 const memory = await busyLease.memory.allocate(2 * busyBytes);
 
-/** Gives the busy queue as much as it can take. */
+/** Gives the busy queue as much as it can take; no system call, as long as it never ran dry. */
 function keepBusy(): void {
   busy.poll();
   while (busy.outstanding < busyEntries) {
@@ -47,19 +49,22 @@ function keepBusy(): void {
   busy.ring();
 }
 
-function spin(rounds: number): void {
-  for (let round = 0; round < rounds; round += 1) {
-    const ticket = queue.submitNop();
+/** Nops by polling alone, some to a doorbell. */
+function spin(count: number, nopsPerDoorbell: number): void {
+  for (let done = 0; done < count; done += nopsPerDoorbell) {
+    if (done % nopsPerRefill === 0) keepBusy();
+    let ticket = 0;
+    for (let index = 0; index < nopsPerDoorbell; index += 1) ticket = queue.submitNop();
     queue.ring();
     while (!queue.isDone(ticket)) queue.poll();
   }
 }
 
-/** Nops until a time, each seen by polling alone. @returns When each sample of them was done. */
+/** Nops until a time, each seen by polling alone. @returns When each was done. */
 function poll(untilMs: number): number[] {
   const doneMs: number[] = [];
   while ((doneMs.at(-1) ?? 0) < untilMs) {
-    spin(nopsPerSample);
+    spin(1, 1);
     doneMs.push(nowMs());
   }
   return doneMs;
@@ -69,6 +74,7 @@ function poll(untilMs: number): number[] {
 async function sleep(untilMs: number): Promise<number[]> {
   const doneMs: number[] = [];
   while ((doneMs.at(-1) ?? 0) < untilMs) {
+    keepBusy();
     await queue.nop();
     doneMs.push(nowMs());
   }
@@ -80,10 +86,12 @@ for await (const line of createInterface({ input: process.stdin })) {
   const [verb, argument] = line.split(' ');
   const count = Number(argument);
   keepBusy();
-  if (verb === 'spin') {
-    spin(warmUpNops);
+  if (verb === 'warm') {
+    spin(warmUpNops, nopsPerDoorbell);
+    say({ warm: true });
+  } else if (verb === 'spin') {
     mark('begin');
-    spin(count);
+    spin(count, nopsPerDoorbell);
     mark('end');
     say({ spun: count });
   } else {

@@ -8,7 +8,7 @@ import { rootPath } from '../tools/root.js';
 
 export const lessorPath = rootPath('bin/lessor.js');
 /** Machines that run tests can be busy: only a hang is a failure. */
-export const patienceMs = 30_000;
+export const patienceMs = 60_000;
 
 export interface Finished {
   readonly status: number | null;
