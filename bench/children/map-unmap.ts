@@ -1,9 +1,11 @@
 // Maps and unmaps one page among many mappings of an address space: `map-unmap <count>`. The
 // device worker sleeps, or is busy all the time.
 import { once } from 'node:events';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { Iova } from '../../src/base/units.js';
 import { GiB, MiB } from '../../src/base/units.js';
+import { stateRunning, stateWord } from '../../src/iommu/soft/control.js';
 import { createSoftIommu } from '../../src/iommu/soft/soft-iommu.js';
 import type { DmaAccount } from '../../src/iommu/types.js';
 import { systemClock } from '../../src/os/clock.js';
@@ -69,7 +71,9 @@ async function whileRunning(sampleCount: number, batch: number): Promise<number[
   const worker = new Worker(childProgram('poll-worker'), { workerData });
   await once(worker, 'online');
   try {
-    // It publishes running a little after it is online.
+    // It publishes running long after it is online, by the time that pairs take.
+    const state = new Int32Array(iommu.handles.control);
+    while (Atomics.load(state, stateWord) !== stateRunning) await nextTurn();
     await sampleCalls(200, () => pairs(batch));
     return await samplePairs(sampleCount, batch);
   } finally {
