@@ -78,6 +78,17 @@ describe('serve', { timeout: patienceMs }, () => {
     expect(told.stderr).toContain('broker stop');
   });
 
+  test('a log that nobody reads any more ends nothing', async () => {
+    const own = join(bench.directory, 'unread');
+    const env = { LESSOR_RUN_DIR: own };
+    const unread = await bench.serve(['--log', 'debug'], { env });
+    unread.child.stderr?.destroy();
+    for (const words of [['status'], ['acquire', '--ttl', '50ms'], ['status']]) {
+      expect((await bench.run(words, { env })).status).toBe(words[0] === 'acquire' ? 6 : 0);
+    }
+    expect((await unread.stop()).status).toBe(0);
+  });
+
   test('a socket that a dead broker left is taken over', async () => {
     const own = join(bench.directory, 'killed');
     const env = { LESSOR_RUN_DIR: own };

@@ -47,6 +47,10 @@ async function main(): Promise<void> {
     if (error.code === 'EPIPE') process.exit(exitStatus.ok);
     throw error;
   });
+  // Nobody reads the log or the story any more: no reason to end, least of all for a broker.
+  process.stderr.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
   try {
     await createProgram().parseAsync(process.argv);
   } catch (error) {

@@ -61,11 +61,12 @@ export async function runDemo(options: DemoOptions): Promise<DemoReport> {
 
 /** Until disposed, a signal ends the demo, and the brokers with it. */
 function leaveOnSignal(directory: string): Disposable {
-  const leave = (): never => {
+  const leave = (): never => process.exit(1);
+  // Also after an error that nobody caught.
+  process.once('exit', () => {
     BrokerProcess.killAll();
     rmSync(directory, { recursive: true, force: true });
-    process.exit(1);
-  };
+  });
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const signal of signals) process.on(signal, leave);
   return {
