@@ -57,6 +57,12 @@ export class AdminMethods {
     return {};
   };
 
+  readonly Release = async (parameters: { id: string }, call: VarlinkCall): Promise<object> => {
+    this.#admit(call);
+    await this.#options.desk.release(parameters.id);
+    return {};
+  };
+
   readonly ReleaseQuarantine = async (
     parameters: { slice: string },
     call: VarlinkCall,

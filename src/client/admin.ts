@@ -31,6 +31,11 @@ export class AdminClient implements Disposable {
     await this.#call('Revoke', { id, ...options });
   }
 
+  /** Ends a lease in its holder's place. Resolves when it was reclaimed. */
+  async release(id: string): Promise<void> {
+    await this.#call('Release', { id });
+  }
+
   /** Frees a slice in quarantine, on the operator's word. */
   async releaseQuarantine(slice: string): Promise<void> {
     await this.#call('ReleaseQuarantine', { slice });

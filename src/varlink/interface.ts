@@ -121,6 +121,9 @@ interface io.lessor.Admin
 
 method Revoke(id: string, reason: ?string, graceMs: ?int) -> ()
 
+# Ends a lease in its holder's place, as if it had released it.
+method Release(id: string) -> ()
+
 # Frees a slice that could not be proved idle, on the operator's word.
 method ReleaseQuarantine(slice: string) -> ()
 
