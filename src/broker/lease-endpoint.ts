@@ -2,7 +2,7 @@
 import { LessorError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { type CommandChange, ConfigSpace } from '../device/config-space.js';
-import type { Fd } from '../os/fd.js';
+import { closeAll, type Fd } from '../os/fd.js';
 import {
   VFIO_IRQ_INFO_EVENTFD,
   VFIO_IRQ_INFO_NORESIZE,
@@ -268,7 +268,7 @@ export class LeaseEndpoint implements VfioUserEndpoint {
     try {
       this.#lease.checkUse('bindInterrupt');
     } catch (error) {
-      for (const fd of fds) fd.close();
+      closeAll(fds);
       throw error;
     }
     const { interrupts } = this.#lease.resources;

@@ -1,6 +1,6 @@
 // The command line: parses, calls a command, turns errors into exit statuses.
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { packageVersion } from '../broker/version.js';
 import { addAcquireCommand } from './acquire.js';
 import { addDemoCommand } from './demo.js';
 import { complaintOf, exitStatus } from './exit.js';
@@ -9,15 +9,10 @@ import { addOperatorCommands } from './operator.js';
 import { tell } from './output.js';
 import { addServeCommand } from './serve.js';
 
-function version(): string {
-  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
-}
-
 function createProgram(): Command {
   const program = new Command('lessor')
     .description('Leases narrow, revocable slices of a PCI function to client processes.')
-    .version(version())
+    .version(packageVersion())
     .option('--socket <path>', 'control socket of the broker (or $LESSOR_SOCKET)')
     .showHelpAfterError('(lessor --help shows the commands)')
     .addHelpText(

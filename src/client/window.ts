@@ -72,6 +72,29 @@ function checkWritable(place: WindowPlace): void {
   }
 }
 
+async function writeByMessage(
+  device: VfioUserClient,
+  place: WindowPlace,
+  offsetBytes: number,
+  value: number,
+): Promise<void> {
+  checkOffset(place, offsetBytes);
+  checkWritable(place);
+  await device.write32(place.region, place.offsetBytes + offsetBytes, value);
+}
+
+function postByMessage(
+  device: VfioUserClient,
+  place: WindowPlace,
+  offsetBytes: number,
+  value: number,
+): void {
+  checkOffset(place, offsetBytes);
+  checkWritable(place);
+  const bytes = new Uint8Array(Uint32Array.of(value).buffer);
+  device.regionWritePosted(place.region, place.offsetBytes + offsetBytes, bytes);
+}
+
 export class MappedLeaseWindow implements MappedWindow {
   readonly kind = 'mapped';
   readonly name: string;
@@ -120,16 +143,11 @@ export class MappedLeaseWindow implements MappedWindow {
   }
 
   async writeMessage32(offsetBytes: number, value: number): Promise<void> {
-    checkOffset(this, offsetBytes);
-    checkWritable(this);
-    await this.#device.write32(this.region, this.offsetBytes + offsetBytes, value);
+    await writeByMessage(this.#device, this, offsetBytes, value);
   }
 
   postMessage32(offsetBytes: number, value: number): void {
-    checkOffset(this, offsetBytes);
-    checkWritable(this);
-    const bytes = new Uint8Array(Uint32Array.of(value).buffer);
-    this.#device.regionWritePosted(this.region, this.offsetBytes + offsetBytes, bytes);
+    postByMessage(this.#device, this, offsetBytes, value);
   }
 
   /** From now on every load reads all ones. */
@@ -175,15 +193,10 @@ export class MessageLeaseWindow implements MessageWindow {
   }
 
   async write32(offsetBytes: number, value: number): Promise<void> {
-    checkOffset(this, offsetBytes);
-    checkWritable(this);
-    await this.#device.write32(this.region, this.offsetBytes + offsetBytes, value);
+    await writeByMessage(this.#device, this, offsetBytes, value);
   }
 
   postMessage32(offsetBytes: number, value: number): void {
-    checkOffset(this, offsetBytes);
-    checkWritable(this);
-    const bytes = new Uint8Array(Uint32Array.of(value).buffer);
-    this.#device.regionWritePosted(this.region, this.offsetBytes + offsetBytes, bytes);
+    postByMessage(this.#device, this, offsetBytes, value);
   }
 }
