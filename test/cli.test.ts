@@ -83,7 +83,7 @@ describe('serve', { timeout: patienceMs }, () => {
     const env = { LESSOR_RUN_DIR: own };
     const unread = await bench.serve(['--log', 'debug'], { env });
     unread.child.stderr?.destroy();
-    for (const words of [['status'], ['acquire', '--ttl', '50ms'], ['status']]) {
+    for (const words of [['status'], ['acquire', '--ttl', '1s'], ['status']]) {
       expect((await bench.run(words, { env })).status).toBe(words[0] === 'acquire' ? 6 : 0);
     }
     expect((await unread.stop()).status).toBe(0);
@@ -242,7 +242,7 @@ describe('acquire in the foreground', { timeout: patienceMs }, () => {
   });
 
   test('--json prints the lease, --ttl ends it', async () => {
-    const process = bench.start(['acquire', '--json', '--ttl', '300ms', '--slice', 'queue2']);
+    const process = bench.start(['acquire', '--json', '--ttl', '1s', '--slice', 'queue2']);
     const done = await process.finished;
     expect(JSON.parse(done.stdout)).toMatchObject({ slice: 'queue2', holder: 'acquirer' });
     expect(done.status).toBe(6);
