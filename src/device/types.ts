@@ -38,6 +38,10 @@ export interface DeviceConfig {
     readonly tableOffset: number;
     readonly pbaOffset: number;
   };
+  /** Vectors of the MSI capability, a power of two up to 32; absent: no MSI. */
+  readonly msiVectorCount?: number;
+  /** The function has a level-triggered INTx pin, driven by `Bus.setIntx`. */
+  readonly intx?: boolean;
   readonly pasidBits: number;
 }
 
@@ -102,14 +106,35 @@ export interface Bus {
    * acknowledges invalidations there; it must not call the device back. Cheap when nothing waits.
    */
   yieldPoint?(): void;
-  /** Fires a vector; silent when it is not bound. */
+  /** Fires a vector of MSI-X, or else of MSI; silent when it is not bound. */
   interrupt(vector: number): void;
+  /**
+   * Drives the INTx pin. It is a level: the host signals again after an unmask as long as it is
+   * high, and not at all while MSI or MSI-X is on. Absent where the host has no pin.
+   */
+  setIntx?(level: boolean): void;
   /** Asks for another `step` no later than this many milliseconds from now. */
   wakeAfter(delayMs: number): void;
   nowMs(): number;
 }
 
 export type StepResult = 'more' | 'idle' | 'waiting';
+
+/** How a device moves to another server. From `stop` to `start` it neither DMAs nor interrupts. */
+export interface DeviceMigration {
+  /** Resolves when no DMA is under way. */
+  stop(): void | Promise<void>;
+  start(): void;
+  /** Everything that `load` needs; called while stopped. */
+  save(): Uint8Array;
+  /**
+   * Takes over a saved state; called while stopped.
+   *
+   * @param state - Hostile: checked whole before anything is changed.
+   * @throws LessorError `INVALID_ARGUMENT` for bytes that `save` did not make.
+   */
+  load(state: Uint8Array): void;
+}
 
 export interface PciDevice {
   readonly config: DeviceConfig;
@@ -128,6 +153,8 @@ export interface PciDevice {
   /** Awake again. */
   awake?(): void;
   reset(): void;
+  /** Absent: the device does not migrate. */
+  readonly migration?: DeviceMigration;
 }
 
 export type { Access };

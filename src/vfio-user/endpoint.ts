@@ -12,6 +12,21 @@ export interface EndpointRegion {
   readonly areas?: readonly SparseArea[];
   /** Where the region's first byte lies in the file of `regionFd`. Default 0. */
   readonly fdOffsetBytes?: number;
+  /** What a region past the PCI ones (index 9 and up) is: VFIO_REGION_INFO_CAP_TYPE. */
+  readonly type?: { readonly type: number; readonly subtype: number };
+}
+
+/** A descriptor by which a client reaches registers without a message (GET_REGION_IO_FDS). */
+export interface RegionIoFd {
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly kind: 'ioeventfd' | 'ioregionfd';
+  /** As KVM_IOEVENTFD or KVM_SET_IOREGION takes them. */
+  readonly flags: number;
+  /** `datamatch` of an ioeventfd, `user_data` of an ioregionfd. */
+  readonly data: bigint;
+  /** A duplicate, or one of several entries that share the same object; the caller closes it. */
+  readonly fd: Fd;
 }
 
 export interface EndpointIrq {
@@ -61,18 +76,68 @@ export type IrqChange =
       readonly vectors: readonly number[];
     };
 
+/** VFIO_DEVICE_STATE_*, those that vfio-user uses. */
+export type MigrationState = 'error' | 'stop' | 'running' | 'stop-copy' | 'resuming' | 'pre-copy';
+
+/** A device whose state can be taken to another server. */
+export interface EndpointMigration {
+  /** The state can be read, in part, while the device runs. */
+  readonly preCopy: boolean;
+  /** One arc of the state machine; called once for each. When it throws, the state is `error`. */
+  transition(from: MigrationState, to: MigrationState): void | Promise<void>;
+  /** The next bytes of the state, at most `lengthBytes`; fewer: no more for now. */
+  readData(lengthBytes: number): Uint8Array | Promise<Uint8Array>;
+  /** Bytes of a state that `readData` gave elsewhere. They are hostile like any input. */
+  writeData(bytes: Uint8Array): void | Promise<void>;
+}
+
+/** What the device wrote by DMA, per page. */
+export interface EndpointDirtyPages {
+  /** Starts over with nothing dirty; no ranges: everything. @returns The page size in use. */
+  start(pageBytes: number, ranges: readonly DmaRange[]): number;
+  stop(): void;
+  /**
+   * One bit for each page of the range, lowest first, in whole 64-bit words; cleared by reading.
+   *
+   * @throws OsError `ENOENT` for a range that is not mapped, `EINVAL` when logging is off or the
+   *   page size is none.
+   */
+  report(range: DmaRange, pageBytes: number): Uint8Array;
+}
+
+/**
+ * The server's own requests to its client. A client such as QEMU serves them only after its own
+ * pending request was answered: a handler that awaits one of them while such a client waits for
+ * that handler's reply gets DEADLINE_EXCEEDED.
+ */
+export interface ClientMemory {
+  /**
+   * Reads memory of the client by message, in as many as its maximum needs.
+   *
+   * @throws OsError with the client's errno, `ECANCELED` when the range was unmapped, the device
+   *   reset or the connection fenced or closed meanwhile; LessorError `DEADLINE_EXCEEDED`.
+   */
+  dmaRead(iova: bigint, lengthBytes: number): Promise<Uint8Array>;
+  /** Writes memory of the client by message. Copies `bytes` first. @see dmaRead */
+  dmaWrite(iova: bigint, bytes: Uint8Array): Promise<void>;
+}
+
 /**
  * Methods run one at a time, in the order in which the requests arrived, each only after the one
  * before has settled. An expected error (LessorError, OsError, ProtocolError) is answered with its
  * errno; any other is our own bug: it ends the connection and goes to `onBug`.
  */
 export interface VfioUserEndpoint {
+  /** The version was negotiated; called once, before any other method. */
+  opened?(client: ClientMemory): void;
   /** By index: 0-5 BARs, 6 ROM, 7 configuration space, 8 VGA. */
   readonly regions: readonly EndpointRegion[];
   /** By index: 0 INTx, 1 MSI, 2 MSI-X, 3 error, 4 request. */
   readonly irqs: readonly EndpointIrq[];
   /** A duplicate of what the region's areas are mapped from; the caller closes it. */
   regionFd(region: number): Fd | undefined;
+  /** Absent: none. Descriptors of one object may come in several entries. */
+  regionIoFds?(region: number): readonly RegionIoFd[];
   /** @returns Exactly `lengthBytes` bytes, at least one. */
   read(region: number, offsetBytes: number, lengthBytes: number): Uint8Array | Promise<Uint8Array>;
   /** @param noReply - The client does not wait for it and will not hear of an error. */
@@ -84,12 +149,19 @@ export interface VfioUserEndpoint {
   ): void | Promise<void>;
   /** Takes ownership of `request.fd` in every outcome. In effect when it settles. */
   dmaMap(request: DmaMapRequest): void | Promise<void>;
-  /** Settles when the device can no longer reach the range. */
+  /**
+   * Settles when the device can no longer reach the range. Messages of ours that touch it were
+   * cancelled before.
+   */
   dmaUnmap(range: DmaRange | 'all'): void | Promise<void>;
   /** Takes ownership of `change.fds` in every outcome. */
   setIrqs(change: IrqChange): void | Promise<void>;
   /** Absent: the device cannot be reset. */
   reset?(): void | Promise<void>;
+  /** Absent: the device does not migrate. */
+  readonly migration?: EndpointMigration;
+  /** Absent: what the device writes is not tracked. */
+  readonly dirtyPages?: EndpointDirtyPages;
   /**
    * The connection is over, called once, however it ended. A handler that is still running may
    * settle later; none is called any more.
