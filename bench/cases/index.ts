@@ -8,10 +8,12 @@ import { mqdma } from './mqdma.js';
 import { registers } from './registers.js';
 import { revoke } from './revoke.js';
 import { translate } from './translate.js';
+import { vfioUser } from './vfio-user.js';
 
 export const cases: readonly BenchCase[] = [
   registers,
   line,
+  vfioUser,
   mqdma,
   translate,
   mapUnmap,
