@@ -14,8 +14,7 @@ import {
   VFIO_USER_DMA_MAP,
   VFIO_USER_F_TYPE_REPLY,
 } from '../src/uapi/vfio-user.js';
-import { type FrameChanges, rawFrame } from '../src/vfio-user/testing/raw-peer.js';
-import { infoPayload } from '../src/vfio-user/testing/rules.js';
+import { type FrameChanges, infoPayload, rawFrame } from '../src/vfio-user/testing/raw-peer.js';
 import { BrokerFixture, eventually, nothingLeft } from './support/broker-fixture.js';
 import { type Bystander, startBystander } from './support/bystander.js';
 import { deviceOf, os, peerOf, type RawLease, takeRawLease } from './support/raw-lease.js';

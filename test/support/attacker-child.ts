@@ -10,8 +10,7 @@ import { createOs, loadNative } from '../../src/os/index.js';
 import { VFIO_USER_DEVICE_GET_INFO } from '../../src/uapi/vfio-user.js';
 import type { LeaseRecord } from '../../src/varlink/interface.js';
 import { connectVfioUser, type VfioUserClient } from '../../src/vfio-user/client.js';
-import { RawPeer, rawFrame } from '../../src/vfio-user/testing/raw-peer.js';
-import { infoPayload } from '../../src/vfio-user/testing/rules.js';
+import { infoPayload, RawPeer, rawFrame } from '../../src/vfio-user/testing/raw-peer.js';
 import type { Attack, AttackReport } from './attacker.js';
 
 const { kind, record, victimIova, durationMs } = JSON.parse(

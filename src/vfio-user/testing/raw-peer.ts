@@ -3,7 +3,7 @@
 import { errnoName } from '../../base/errno.js';
 import { closeAll, type Fd } from '../../os/fd.js';
 import type { StreamHandler, StreamSocket } from '../../os/socket-types.js';
-import { header, VFIO_USER_F_ERROR, VFIO_USER_VERSION } from '../../uapi/vfio-user.js';
+import { deviceInfo, header, VFIO_USER_F_ERROR, VFIO_USER_VERSION } from '../../uapi/vfio-user.js';
 import type { Header } from '../framing.js';
 import { encodeVersion, ownCapabilities } from '../version.js';
 import { until } from './world.js';
@@ -36,6 +36,11 @@ export function rawFrame(
   header.encodeAt({ messageId, command, messageSize, flags, errno }, bytes, 0);
   bytes.set(payload, headerBytes);
   return bytes;
+}
+
+/** The payload of a proper DEVICE_GET_INFO. */
+export function infoPayload(argsz = 16): Uint8Array {
+  return deviceInfo.encode({ argsz, flags: 0, numRegions: 0, numIrqs: 0 });
 }
 
 export class RawPeer implements StreamHandler {

@@ -1,0 +1,19 @@
+// Every rule of the protocol, both roles.
+import { clientCommandRules } from './client-commands.js';
+import { replyRules } from './client-replies.js';
+import type { Rule } from './rule.js';
+import { accessRules } from './server-access.js';
+import { connectionRules } from './server-connection.js';
+import { describeRules } from './server-describe.js';
+import { irqRules } from './server-irqs.js';
+import { memoryRules } from './server-memory.js';
+
+export const protocolRules: readonly Rule[] = [
+  ...connectionRules,
+  ...describeRules,
+  ...accessRules,
+  ...memoryRules,
+  ...irqRules,
+  ...replyRules,
+  ...clientCommandRules,
+];
