@@ -1,11 +1,14 @@
-// What the author of a device needs, and the embedded device.
+// What the author of a device needs, and the devices that come along.
 
+export { CounterDevice, createCounter } from './counter/device.js';
+export { createEdu, EduDevice, type EduOptions } from './edu/device.js';
 export { createMqdma } from './mqdma/create.js';
 export { MqdmaDevice, type MqdmaOptions } from './mqdma/device.js';
 export type {
   Bus,
   BusFault,
   DeviceConfig,
+  DeviceMigration,
   DeviceRegion,
   DirectMemory,
   Frame,

@@ -29,7 +29,7 @@ class TestFrame implements Frame {
 
 export interface TestBusOptions {
   readonly memoryBytes?: number;
-  /** No direct memory: every DMA is a message in `pending`. */
+  /** No direct memory: every DMA is a message in `pending`. With it, none is. */
   readonly messages?: boolean;
   /** Without `generation`, a device may keep no translation. */
   readonly withoutGeneration?: boolean;
@@ -41,6 +41,8 @@ export class TestBus implements Bus {
   readonly direct: DirectMemory | undefined;
   /** Vectors in the order in which they fired. */
   readonly interrupts: number[] = [];
+  /** The level of the INTx pin. */
+  intx = false;
   readonly pending: PendingMessage[] = [];
   now = 1000;
   wakeAtMs: number | undefined;
@@ -139,11 +141,19 @@ export class TestBus implements Bus {
     return frame.u32;
   }
 
-  read(pasid: number | undefined, iova: number, into: Uint8Array): Promise<BusFault | undefined> {
+  read(
+    pasid: number | undefined,
+    iova: number,
+    into: Uint8Array,
+  ): BusFault | undefined | Promise<BusFault | undefined> {
     return this.#message('read', pasid, iova, into);
   }
 
-  write(pasid: number | undefined, iova: number, from: Uint8Array): Promise<BusFault | undefined> {
+  write(
+    pasid: number | undefined,
+    iova: number,
+    from: Uint8Array,
+  ): BusFault | undefined | Promise<BusFault | undefined> {
     return this.#message('write', pasid, iova, from);
   }
 
@@ -152,7 +162,8 @@ export class TestBus implements Bus {
     pasid: number | undefined,
     iova: number,
     bytes: Uint8Array,
-  ): Promise<BusFault | undefined> {
+  ): BusFault | undefined | Promise<BusFault | undefined> {
+    if (this.direct !== undefined) return this.#transfer(kind, pasid, iova, bytes);
     return new Promise((resolve, reject) => {
       this.pending.push({
         kind,
@@ -182,6 +193,10 @@ export class TestBus implements Bus {
   interrupt(vector: number): void {
     this.interrupts.push(vector);
     this.onInterrupt?.(vector);
+  }
+
+  setIntx(level: boolean): void {
+    this.intx = level;
   }
 
   wakeAfter(delayMs: number): void {
