@@ -1,5 +1,6 @@
 // The DMA of the EDU device, in both ways to memory.
 import { describe, expect, it } from 'vitest';
+import { OsError } from '../../base/errors.js';
 import { buffer, EduGuest, guestIova, turn } from '../testing/edu-guest.js';
 import { eduRegister } from './registers.js';
 
@@ -159,6 +160,15 @@ describe('DMA by message', () => {
     guest.bus.pending.shift()!.answer();
     await turn();
     expect([guest.read(DMA_COMMAND), guest.bus.interrupts]).toEqual([4, [0]]);
+  });
+
+  it('is over when the other side is gone', async () => {
+    const guest = new EduGuest({}, { messages: true });
+    guest.bus.read = () => Promise.reject(new OsError('ECANCELED', 'DMA_READ'));
+    guest.command(BigInt(guestIova), BigInt(buffer), 16n, 5n);
+    await turn();
+    expect([guest.read(DMA_COMMAND), guest.read(INTERRUPT_STATUS)]).toEqual([4, 0x100]);
+    expect(guest.logged).toEqual(['edu: read of 16 bytes at 0x100000: DMA_READ: ECANCELED']);
   });
 
   it('that comes back after a reset is nobody’s', async () => {
