@@ -33,6 +33,26 @@ export const limits = {
   vfioUserPendingMax: 128,
   /** Payload bytes of those requests, past which no further one is read. */
   vfioUserPendingBytesMax: 4 * 1024 * 1024,
+  /** Descriptors of those requests, past which no further one is read. */
+  vfioUserPendingFdsMax: 128,
+  /** Those requests while a DMA message of ours is under way, whose answer stands behind them. */
+  vfioUserPendingDuringDmaMax: 4096,
+  /** Payload bytes of those requests meanwhile. */
+  vfioUserPendingBytesDuringDmaMax: 16 * 1024 * 1024,
+  /** DMA messages under way to one vfio-user client; further ones wait. */
+  vfioUserDmaMessagesMax: 64,
+  /** Data bytes of those messages. */
+  vfioUserDmaWireBytesMax: 2 * 1024 * 1024,
+  /** Bytes of the DMA transfers of one vfio-user connection that are not done, waiting ones too. */
+  vfioUserDmaBytesMax: 16 * 1024 * 1024,
+  /** DMA messages that a vfio-user client has not answered, cancelled ones included. */
+  vfioUserDmaUnansweredMax: 1024,
+  /** How long a vfio-user client may take to answer a DMA message. */
+  vfioUserDmaDeadlineMs: 5000,
+  /** DMA messages of a server that wait for the handler of our vfio-user client. */
+  vfioUserDmaServedMax: 256,
+  /** Payload bytes of those messages. */
+  vfioUserDmaServedBytesMax: 16 * 1024 * 1024,
 
   /** Live and queued leases of one uid. */
   leasesPerUidMax: 1024,

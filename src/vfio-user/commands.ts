@@ -6,7 +6,6 @@ import { closeAll, type Fd } from '../os/fd.js';
 import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from '../uapi/vfio.js';
 import {
   dmaMap,
-  dmaUnmap,
   regionAccess,
   VFIO_USER_DEVICE_GET_INFO,
   VFIO_USER_DEVICE_GET_IRQ_INFO,
@@ -18,22 +17,21 @@ import {
   VFIO_USER_DMA_UNMAP,
   VFIO_USER_F_DMA_REGION_READ,
   VFIO_USER_F_DMA_REGION_WRITE,
-  VFIO_USER_F_DMA_UNMAP_ALL,
-  VFIO_USER_F_DMA_UNMAP_GET_DIRTY_BITMAP,
   VFIO_USER_F_NO_REPLY,
   VFIO_USER_REGION_READ,
   VFIO_USER_REGION_WRITE,
   VFIO_USER_VERSION,
 } from '../uapi/vfio-user.js';
+import { checkArgsz, refuse } from './checks.js';
 import {
   type CommandContext,
-  checkArgsz,
   getInfo,
   getIrqInfo,
   getRegionInfo,
   getRegionIoFds,
-  refuse,
 } from './describe.js';
+import { addressEnd } from './dma/address.js';
+import { decodeUnmap } from './dma/unmap.js';
 import type { Message } from './framing.js';
 import { emptyReply, type Reply } from './reply.js';
 import { decodeIrqChange } from './set-irqs.js';
@@ -64,9 +62,6 @@ export class MessageFds {
 
 type Result = Reply | Promise<Reply>;
 type Command = (context: CommandContext, message: Message, fds: MessageFds) => Result;
-
-const addressEnd = 1n << 64n;
-const unmapBytesMax = 1_048_576;
 
 function after(done: void | Promise<void>, reply: Reply): Result {
   return done instanceof Promise ? done.then(() => reply) : reply;
@@ -100,23 +95,9 @@ function mapDma({ endpoint }: CommandContext, message: Message, fds: MessageFds)
 }
 
 function unmapDma({ endpoint }: CommandContext, { payload }: Message): Result {
-  const { argsz, flags, address, size } = dmaUnmap.decodeAt(payload, 0);
-  const { name, sizeBytes } = dmaUnmap;
-  checkArgsz(name, argsz, sizeBytes);
-  if (argsz > unmapBytesMax) refuse(`${name}.argsz`, 0, `${argsz}`);
-  const all = (flags & VFIO_USER_F_DMA_UNMAP_ALL) !== 0;
-  const bitmap = (flags & VFIO_USER_F_DMA_UNMAP_GET_DIRTY_BITMAP) !== 0;
-  if (all && bitmap) refuse(`${name}.flags`, 4, 'all and dirty bitmap at once');
-  if (bitmap) throw new LessorError('UNSUPPORTED', 'no dirty bitmap');
-  if (payload.length !== sizeBytes) refuse(name, sizeBytes, `${payload.length} bytes`);
-  const reply = { head: payload };
-  if (all) {
-    if (address !== 0n || size !== 0n) refuse(`${name}.address`, 8, 'all, with a range');
-    return after(endpoint.dmaUnmap('all'), reply);
-  }
-  if (size === 0n) refuse(`${name}.size`, 16, 'is 0');
-  if (address + size > addressEnd) refuse(`${name}.address`, 8, 'wraps with its size');
-  return after(endpoint.dmaUnmap({ iova: address, lengthBytes: size }), reply);
+  const { range, bitmap } = decodeUnmap(payload);
+  if (bitmap !== undefined) throw new LessorError('UNSUPPORTED', 'no dirty bitmap');
+  return after(endpoint.dmaUnmap(range), { head: payload });
 }
 
 /** The range of a region access, checked against region and flags. */

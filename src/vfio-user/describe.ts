@@ -1,5 +1,4 @@
 // Commands that describe the device: what it is, its regions, its interrupts.
-import { ProtocolError } from '../base/errors.js';
 import { encodeSparseCap, type SparseArea, sparseCapBytes } from '../uapi/region-caps.js';
 import {
   VFIO_DEVICE_FLAGS_PCI,
@@ -8,6 +7,7 @@ import {
   VFIO_REGION_INFO_FLAG_MMAP,
 } from '../uapi/vfio.js';
 import { deviceInfo, irqInfo, regionInfo, regionIoFds } from '../uapi/vfio-user.js';
+import { checkArgsz, refuse } from './checks.js';
 import type { EndpointRegion, VfioUserEndpoint } from './endpoint.js';
 import type { Message } from './framing.js';
 import type { Reply } from './reply.js';
@@ -20,16 +20,6 @@ export interface CommandContext {
   readonly endpoint: VfioUserEndpoint;
   /** What the client said of itself. */
   readonly peer: Capabilities;
-}
-
-/** Ends a command with EINVAL. */
-export function refuse(field: string, offsetBytes: number, detail: string): never {
-  throw new ProtocolError(field, offsetBytes, detail);
-}
-
-/** argsz says how large a reply may be; it must have room for the fixed part. */
-export function checkArgsz(name: string, argsz: number, bytes: number): void {
-  if (argsz < bytes) refuse(`${name}.argsz`, 0, `${argsz} instead of at least ${bytes}`);
 }
 
 export function getInfo({ endpoint }: CommandContext, { payload }: Message): Reply {

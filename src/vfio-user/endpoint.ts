@@ -112,10 +112,14 @@ export interface EndpointDirtyPages {
  */
 export interface ClientMemory {
   /**
-   * Reads memory of the client by message, in as many as its maximum needs.
+   * Reads memory of the client by message, in as many as its maximum needs. Whether it is mapped
+   * is the endpoint's to know; a good client refuses what is not.
    *
-   * @throws OsError with the client's errno, `ECANCELED` when the range was unmapped, the device
-   *   reset or the connection fenced or closed meanwhile; LessorError `DEADLINE_EXCEEDED`.
+   * @param lengthBytes - At most `limits.vfioUserDmaBytesMax`, less what is under way already.
+   * @throws OsError with the client's errno; `ECANCELED` when a DMA_UNMAP or DEVICE_RESET of the
+   *   client takes the range away, from its arrival until it was answered, or the connection was
+   *   fenced or is over. LessorError `DEADLINE_EXCEEDED`, `QUEUE_FULL`, and `INVALID_ARGUMENT` for
+   *   a range past 2^64.
    */
   dmaRead(iova: bigint, lengthBytes: number): Promise<Uint8Array>;
   /** Writes memory of the client by message. Copies `bytes` first. @see dmaRead */

@@ -7,12 +7,19 @@ export {
   type VfioUserDeviceInfo,
   type VfioUserIrqInfo,
 } from './client.js';
+export type { DmaHandler } from './dma/handler.js';
+export { type DmaBuffer, DmaTable } from './dma/table.js';
 export type {
+  ClientMemory,
   DmaMapRequest,
   DmaRange,
+  EndpointDirtyPages,
   EndpointIrq,
+  EndpointMigration,
   EndpointRegion,
   IrqChange,
+  MigrationState,
+  RegionIoFd,
   VfioUserEndpoint,
 } from './endpoint.js';
 export type { VfioUserRegionInfo } from './region-info.js';

@@ -71,6 +71,11 @@ export class Link implements StreamHandler {
     return this.#open;
   }
 
+  /** Requests whose reply did not come yet, also those that nobody waits for any more. */
+  get pendingCount(): number {
+    return this.#pending.size;
+  }
+
   /** Sends a finished frame. Takes ownership of `fds`. */
   send(bytes: Uint8Array, fds?: readonly Fd[]): void {
     this.#socket.send(bytes, fds);

@@ -8,13 +8,14 @@ import { closeAll, type Fd } from '../os/fd.js';
 import type { StreamSocket } from '../os/socket-types.js';
 import {
   VFIO_USER_DEVICE_GET_REGION_INFO,
-  VFIO_USER_F_NO_REPLY,
   VFIO_USER_F_TYPE_COMMAND,
   VFIO_USER_MINOR,
   VFIO_USER_VERSION,
   versionHeader,
 } from '../uapi/vfio-user.js';
-import { errorFrame, frame, headerBytes, type Message } from './framing.js';
+import type { DmaHandler } from './dma/handler.js';
+import { DmaService } from './dma/service.js';
+import { frame, headerBytes, type Message } from './framing.js';
 import { Link } from './link.js';
 import { type Capabilities, decodeVersion, encodeVersion, ownCapabilities } from './version.js';
 
@@ -23,6 +24,8 @@ export interface VfioUserClientOptions {
   /** Time for one reply. Default 5 s. */
   readonly deadlineMs?: number;
   readonly capabilities?: Partial<Capabilities>;
+  /** Serves memory by message. Absent: the server cannot reach what was mapped without fd. */
+  readonly dma?: DmaHandler;
 }
 
 const deadlineMsDefault = 5000;
@@ -45,10 +48,18 @@ export class Requester {
   constructor(socket: StreamSocket, options: VfioUserClientOptions) {
     this.deadlineMs = options.deadlineMs ?? deadlineMsDefault;
     this.#own = { ...ownCapabilities, ...options.capabilities };
+    const service = new DmaService({
+      handler: options.dma,
+      dataBytesMax: this.#own.maxDataXferBytes,
+      onBug: (error) => this.#link.fail(error),
+    });
     const handler = {
       commandHeader() {},
-      command: (message: Message) => this.#refuseCommand(message),
-      ended: (error: Error | undefined) => this.#closed.emit(error),
+      command: (message: Message) => service.command(message, this.#link),
+      ended: (error: Error | undefined) => {
+        service.close();
+        this.#closed.emit(error);
+      },
     };
     this.#link = new Link(socket, handler, options.clock);
     this.#link.start(undefined);
@@ -132,12 +143,5 @@ export class Requester {
   /** Sends a frame whose flags say that no reply comes. */
   post(bytes: Uint8Array): void {
     this.#link.send(bytes);
-  }
-
-  /** Memory is not served by message: the server hears that there is no such command. */
-  #refuseCommand({ header, fds }: Message): void {
-    closeAll(fds);
-    if ((header.flags & VFIO_USER_F_NO_REPLY) !== 0) return;
-    this.#link.send(errorFrame(header, 'ENOSYS'));
   }
 }

@@ -15,6 +15,8 @@ import {
   versionHeader,
 } from '../uapi/vfio-user.js';
 import { execute } from './commands.js';
+import { MessageMemory } from './dma/client-memory.js';
+import { takenAwayBy } from './dma/taken-away.js';
 import type { VfioUserEndpoint } from './endpoint.js';
 import { errorFrame, type Header, headerBytes, type Message } from './framing.js';
 import { Link } from './link.js';
@@ -32,6 +34,8 @@ export interface VfioUserServerOptions {
   /** For clients that are not trusted: how their descriptors are received. */
   readonly screen?: NonNullable<StreamOptions['screen']>;
   readonly capabilities?: Partial<Capabilities>;
+  /** Time for the client to answer one DMA message. Default `limits.vfioUserDmaDeadlineMs`. */
+  readonly dmaDeadlineMs?: number;
   /**
    * Told of an error that the endpoint should not have thrown, after the connection was closed.
    * Absent: it is thrown on, to end the process.
@@ -62,16 +66,26 @@ function mayCarryFds(command: number): boolean {
   return command < VFIO_USER_VERSION || command > VFIO_USER_MIG_DATA_WRITE;
 }
 
+/** A request until its handler runs. */
+interface Waiting {
+  readonly message: Message;
+  /** Allows messages to the memory again that the request takes away. */
+  readonly giveBack: (() => void) | undefined;
+}
+
 class Connection implements VfioUserConnection {
   readonly #endpoint: VfioUserEndpoint;
   readonly #options: VfioUserServerOptions;
   readonly #own: Capabilities;
   readonly #link: Link;
   #peer: Capabilities | undefined;
-  #waiting: Message[] = [];
+  #memory: MessageMemory | undefined;
+  #waiting: Waiting[] = [];
   #waitingBytes = 0;
+  #waitingFds = 0;
   /** The request that is running; undefined again once the fence answered it. */
   #current: Header | undefined;
+  #giveBack: (() => void) | undefined;
   #isRunning = false;
   #isPaused = false;
   #fenced: Errno | undefined;
@@ -107,10 +121,11 @@ class Connection implements VfioUserConnection {
   fence(errno: Errno): void {
     if (!this.isOpen || this.#fenced !== undefined) return;
     this.#fenced = errno;
+    this.#memory?.close();
     const current = this.#current;
     this.#current = undefined;
     if (current !== undefined) this.#answerError(current, errno);
-    for (const message of this.#takeWaiting()) {
+    for (const { message } of this.#takeWaiting()) {
       closeAll(message.fds);
       this.#answerError(message.header, errno);
     }
@@ -151,14 +166,23 @@ class Connection implements VfioUserConnection {
       this.#answerError(message.header, this.#fenced);
     } else if (this.#peer === undefined) {
       this.#negotiate(message);
-    } else if (this.#isRunning) {
-      this.#waiting.push(message);
-      this.#waitingBytes += message.payload.length;
-      this.#pace();
     } else {
-      this.#run(this.#peer, message);
-      this.#pace();
+      this.#arrived(this.#peer, message);
     }
+  }
+
+  /** What takes memory away does so now, for the running handler may be waiting for it. */
+  #arrived(peer: Capabilities, message: Message): void {
+    const range = takenAwayBy(message);
+    const giveBack = range === undefined ? undefined : this.#memory?.takeAway(range);
+    if (this.#isRunning) {
+      this.#waiting.push({ message, giveBack });
+      this.#waitingBytes += message.payload.length;
+      this.#waitingFds += message.fds.length;
+    } else {
+      this.#run(peer, { message, giveBack });
+    }
+    this.#pace();
   }
 
   #negotiate({ header, payload }: Message): void {
@@ -174,6 +198,21 @@ class Connection implements VfioUserConnection {
       if (errnoOf(error) === undefined) throw error;
       this.#refuseVersion(header, error as Error);
     }
+    this.#open(this.#peer);
+  }
+
+  #open(peer: Capabilities): void {
+    const { maxDataXferBytes } = peer;
+    this.#memory = new MessageMemory(this.#link, {
+      dataBytesMax: Math.min(limits.vfioUserDataBytesMax, maxDataXferBytes),
+      deadlineMs: this.#options.dmaDeadlineMs ?? limits.vfioUserDmaDeadlineMs,
+      onBusy: () => this.#pace(),
+    });
+    try {
+      this.#endpoint.opened?.(this.#memory);
+    } catch (error) {
+      this.#bug(error);
+    }
   }
 
   /** Answers, then closes. Throws, so that the reader goes no further. */
@@ -184,8 +223,9 @@ class Connection implements VfioUserConnection {
   }
 
   /** Runs a request; while its handler takes time, further ones wait. */
-  #run(peer: Capabilities, message: Message): void {
+  #run(peer: Capabilities, { message, giveBack }: Waiting): void {
     this.#current = message.header;
+    this.#giveBack = giveBack;
     this.#isRunning = true;
     let result: Reply | Promise<Reply>;
     try {
@@ -208,8 +248,9 @@ class Connection implements VfioUserConnection {
 
   #runWaiting(peer: Capabilities): void {
     while (!this.#isRunning && this.#waiting.length > 0) {
-      const next = this.#waiting.shift() as Message;
-      this.#waitingBytes -= next.payload.length;
+      const next = this.#waiting.shift() as Waiting;
+      this.#waitingBytes -= next.message.payload.length;
+      this.#waitingFds -= next.message.fds.length;
       this.#run(peer, next);
     }
     this.#pace();
@@ -220,6 +261,7 @@ class Connection implements VfioUserConnection {
     const request = this.#current;
     this.#current = undefined;
     this.#isRunning = false;
+    this.#giveBack?.();
     return this.isOpen ? request : undefined;
   }
 
@@ -259,24 +301,38 @@ class Connection implements VfioUserConnection {
   /** Reads on, or leaves further requests in the socket while too many wait. */
   #pace(): void {
     if (!this.isOpen) return;
-    const isFull =
-      this.pendingCount >= limits.vfioUserPendingMax ||
-      this.#waitingBytes >= limits.vfioUserPendingBytesMax;
+    const isFull = this.#isFull();
     if (isFull === this.#isPaused) return;
     this.#isPaused = isFull;
     if (isFull) this.#link.pause();
     else this.#link.resume();
   }
 
-  #takeWaiting(): Message[] {
+  /** The answer to a DMA message stands behind what waits: more of it is read meanwhile. */
+  #isFull(): boolean {
+    const isBusy = this.#memory?.isBusy === true;
+    const countMax = isBusy ? limits.vfioUserPendingDuringDmaMax : limits.vfioUserPendingMax;
+    const bytesMax = isBusy
+      ? limits.vfioUserPendingBytesDuringDmaMax
+      : limits.vfioUserPendingBytesMax;
+    return (
+      this.pendingCount >= countMax ||
+      this.#waitingBytes >= bytesMax ||
+      this.#waitingFds >= limits.vfioUserPendingFdsMax
+    );
+  }
+
+  #takeWaiting(): Waiting[] {
     const waiting = this.#waiting;
     this.#waiting = [];
     this.#waitingBytes = 0;
+    this.#waitingFds = 0;
     return waiting;
   }
 
   #onEnded(error: Error | undefined): void {
-    for (const message of this.#takeWaiting()) closeAll(message.fds);
+    for (const { message } of this.#takeWaiting()) closeAll(message.fds);
+    this.#memory?.close();
     this.#current = undefined;
     this.#endpoint.closed(error);
   }

@@ -2,6 +2,7 @@
 import { closeAll, type Fd } from '../../os/fd.js';
 import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from '../../uapi/vfio.js';
 import type {
+  ClientMemory,
   DmaMapRequest,
   DmaRange,
   EndpointIrq,
@@ -65,6 +66,8 @@ export class TestEndpoint implements VfioUserEndpoint {
   /** One line per call. */
   readonly calls: string[] = [];
   readonly held: Fd[] = [];
+  /** Memory of the client, once it has negotiated. */
+  client: ClientMemory | undefined;
   closedCount = 0;
   closedWith: Error | undefined;
   /** Runs before every handler; may wait or throw. */
@@ -72,6 +75,10 @@ export class TestEndpoint implements VfioUserEndpoint {
 
   constructor(world: World) {
     this.#world = world;
+  }
+
+  opened(client: ClientMemory): void {
+    this.client = client;
   }
 
   regionFd(region: number): Fd | undefined {
