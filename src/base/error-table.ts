@@ -61,6 +61,13 @@ export const errorTable = {
   DEVICE_FAULT: row('EIO', 1, false, 'read the fault record; reset the queue'),
   QUEUE_FULL: row('EAGAIN', 1, true, 'wait for completions'),
   FUNCTION_GONE: row('ENODEV', 3, false, 'the function must be present; restart the broker'),
+  SERVER_GONE: row('ENOTCONN', 3, true, 'wait until the server is back; what it did is not known'),
+  DEVICE_CHANGED: row(
+    'ENODEV',
+    3,
+    false,
+    'serve the same device again, or start over with this one',
+  ),
   // This installation.
   NATIVE_MISSING: row('ENOENT', 3, false, 'run "npm run setup" in the clone'),
   // Drivers and brokers.

@@ -54,6 +54,9 @@ export const limits = {
   /** Payload bytes of those messages. */
   vfioUserDmaServedBytesMax: 16 * 1024 * 1024,
 
+  /** Requests that wait until a vfio-user server is back. */
+  vfioUserWaitingMax: 4096,
+
   /** Live and queued leases of one uid. */
   leasesPerUidMax: 1024,
   /** Requests of one uid in the wait queue. */

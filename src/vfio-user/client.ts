@@ -296,18 +296,25 @@ export class VfioUserClient implements Disposable {
  * Negotiates on a connected socket.
  *
  * @param socket - Not yet started; ownership passes, also when this rejects.
- * @throws OsError with the server's errno, ProtocolError, LessorError `DEADLINE_EXCEEDED`.
+ * @throws OsError with the server's errno, `EPIPE` or `ECANCELED` when it was aborted;
+ *   ProtocolError, LessorError `DEADLINE_EXCEEDED`.
  */
 export async function connectVfioUser(
   socket: StreamSocket,
   options: VfioUserClientOptions,
 ): Promise<VfioUserClient> {
   const requester = new Requester(socket, options);
+  const { signal } = options;
+  const abort = (): void => requester.close();
+  signal?.addEventListener('abort', abort, { once: true });
+  if (signal?.aborted) abort();
   try {
     await requester.negotiate();
   } catch (error) {
     requester.close();
     throw error;
+  } finally {
+    signal?.removeEventListener('abort', abort);
   }
   return new VfioUserClient(requester);
 }

@@ -22,6 +22,14 @@ export type {
   RegionIoFd,
   VfioUserEndpoint,
 } from './endpoint.js';
+export {
+  connectReconnecting,
+  type ReconnectEvent,
+  type ReconnectingClient,
+  type ReconnectOptions,
+} from './reconnect.js';
+export type { BackoffTerms } from './reconnect-backoff.js';
+export type { DeviceIdentity } from './reconnect-identity.js';
 export type { VfioUserRegionInfo } from './region-info.js';
 export type { VfioUserClientOptions } from './requester.js';
 export { serveVfioUser, type VfioUserConnection, type VfioUserServerOptions } from './server.js';

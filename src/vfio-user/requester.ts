@@ -26,6 +26,8 @@ export interface VfioUserClientOptions {
   readonly capabilities?: Partial<Capabilities>;
   /** Serves memory by message. Absent: the server cannot reach what was mapped without fd. */
   readonly dma?: DmaHandler;
+  /** Gives up the negotiation; later it means nothing. */
+  readonly signal?: AbortSignal;
 }
 
 const deadlineMsDefault = 5000;
