@@ -29,6 +29,12 @@ export const limits = {
   vfioUserVersionBytesMax: 4096,
   /** Bytes of what a vfio-user server says of one region, its mappable areas included. */
   vfioUserRegionInfoBytesMax: 65_536,
+  /** Bytes of one bitmap of dirty pages. */
+  vfioUserBitmapBytesMax: 1_048_576,
+  /** Ranges that a vfio-user client names when it starts to log dirty pages. */
+  vfioUserLogRangesMax: 4096,
+  /** Entries in what a vfio-user server says of one region's I/O descriptors. */
+  vfioUserIoFdEntriesMax: 256,
   /** Requests of one vfio-user connection that wait for their handler. */
   vfioUserPendingMax: 128,
   /** Payload bytes of those requests, past which no further one is read. */

@@ -287,7 +287,7 @@ export class VfioUserClient implements Disposable {
     const value = { argsz, flags: 0, index, capOffset: 0, size: 0, offset: 0 };
     const ask = regionInfo.encode(value);
     const read = (reply: Message) => judge(readRegionInfo(reply, index, argsz));
-    const terms = { replyBytesMax: argsz };
+    const terms = { replyBytesMax: argsz, replyFdsMax: 1 };
     return this.#requester.call(VFIO_USER_DEVICE_GET_REGION_INFO, ask, terms, read);
   }
 }

@@ -23,13 +23,8 @@ import {
   VFIO_USER_VERSION,
 } from '../uapi/vfio-user.js';
 import { checkArgsz, refuse } from './checks.js';
-import {
-  type CommandContext,
-  getInfo,
-  getIrqInfo,
-  getRegionInfo,
-  getRegionIoFds,
-} from './describe.js';
+import type { CommandContext } from './context.js';
+import { getInfo, getIrqInfo, getRegionInfo, getRegionIoFds } from './describe.js';
 import { addressEnd } from './dma/address.js';
 import { decodeUnmap } from './dma/unmap.js';
 import type { Message } from './framing.js';

@@ -8,19 +8,12 @@ import {
 } from '../uapi/vfio.js';
 import { deviceInfo, irqInfo, regionInfo, regionIoFds } from '../uapi/vfio-user.js';
 import { checkArgsz, refuse } from './checks.js';
-import type { EndpointRegion, VfioUserEndpoint } from './endpoint.js';
+import type { CommandContext } from './context.js';
+import type { EndpointRegion } from './endpoint.js';
 import type { Message } from './framing.js';
 import type { Reply } from './reply.js';
-import type { Capabilities } from './version.js';
 
 const ioFdsBytesMax = 1_048_576;
-
-/** What a command may use. */
-export interface CommandContext {
-  readonly endpoint: VfioUserEndpoint;
-  /** What the client said of itself. */
-  readonly peer: Capabilities;
-}
 
 export function getInfo({ endpoint }: CommandContext, { payload }: Message): Reply {
   const { argsz } = deviceInfo.decode(payload);

@@ -1,13 +1,12 @@
 // The client's end of a connection: negotiation, requests and their replies, the end. What the
 // server answers is judged like any input from outside; nonsense closes the connection.
 import type { Clock } from '../base/clock.js';
-import { LessorError, OsError, ProtocolError } from '../base/errors.js';
+import { assert, LessorError, OsError, ProtocolError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { Listeners } from '../base/listeners.js';
 import { closeAll, type Fd } from '../os/fd.js';
-import type { StreamSocket } from '../os/socket-types.js';
+import type { SocketOs, StreamSocket } from '../os/socket-types.js';
 import {
-  VFIO_USER_DEVICE_GET_REGION_INFO,
   VFIO_USER_F_TYPE_COMMAND,
   VFIO_USER_MINOR,
   VFIO_USER_VERSION,
@@ -17,6 +16,7 @@ import type { DmaHandler } from './dma/handler.js';
 import { DmaService } from './dma/service.js';
 import { frame, headerBytes, type Message } from './framing.js';
 import { Link } from './link.js';
+import { takeTwin } from './twin-socket.js';
 import { type Capabilities, decodeVersion, encodeVersion, ownCapabilities } from './version.js';
 
 export interface VfioUserClientOptions {
@@ -24,6 +24,8 @@ export interface VfioUserClientOptions {
   /** Time for one reply. Default 5 s. */
   readonly deadlineMs?: number;
   readonly capabilities?: Partial<Capabilities>;
+  /** Present: the server is asked to send its commands over a socket of their own. */
+  readonly twinSocket?: Pick<SocketOs, 'stream'>;
   /** Serves memory by message. Absent: the server cannot reach what was mapped without fd. */
   readonly dma?: DmaHandler;
   /** Gives up the negotiation; later it means nothing. */
@@ -36,12 +38,21 @@ const deadlineMsDefault = 5000;
 export interface CallTerms {
   /** Bytes of payload in the reply. Default 0. */
   readonly replyBytesMax?: number;
+  /** Descriptors that come with it. Default 0. */
+  readonly replyFdsMax?: number;
   readonly fds?: readonly Fd[];
   readonly deadlineMs?: number;
 }
 
+function closedHere(): OsError {
+  return new OsError('ECANCELED', 'vfio-user', 'closed here');
+}
+
 export class Requester {
   readonly deadlineMs: number;
+  readonly #options: VfioUserClientOptions;
+  readonly #service: DmaService;
+  #twin: Link | undefined;
   readonly #link: Link;
   readonly #own: Capabilities;
   readonly #closed = new Listeners<Error | undefined>();
@@ -49,17 +60,21 @@ export class Requester {
 
   constructor(socket: StreamSocket, options: VfioUserClientOptions) {
     this.deadlineMs = options.deadlineMs ?? deadlineMsDefault;
-    this.#own = { ...ownCapabilities, ...options.capabilities };
+    this.#options = options;
+    const twinSocket = options.twinSocket !== undefined;
+    this.#own = { ...ownCapabilities, ...options.capabilities, twinSocket };
     const service = new DmaService({
       handler: options.dma,
       dataBytesMax: this.#own.maxDataXferBytes,
       onBug: (error) => this.#link.fail(error),
     });
+    this.#service = service;
     const handler = {
       commandHeader() {},
       command: (message: Message) => service.command(message, this.#link),
       ended: (error: Error | undefined) => {
         service.close();
+        this.#twin?.close(closedHere());
         this.#closed.emit(error);
       },
     };
@@ -94,19 +109,45 @@ export class Requester {
   }
 
   close(): void {
-    this.#link.close(new OsError('ECANCELED', 'vfio-user', 'closed here'));
+    this.#service.close();
+    this.#twin?.close(closedHere());
+    this.#link.close(closedHere());
   }
 
   async negotiate(): Promise<void> {
     const replyBytesMax = versionHeader.sizeBytes + limits.vfioUserVersionBytesMax;
     const ask = encodeVersion(VFIO_USER_MINOR, this.#own);
-    await this.call(VFIO_USER_VERSION, ask, { replyBytesMax }, ({ payload }) => {
-      const { minor, capabilities } = decodeVersion(payload);
+    const replyFdsMax = this.#own.twinSocket ? limits.vfioUserFdsMax : 0;
+    const terms = { replyBytesMax, replyFdsMax };
+    await this.call(VFIO_USER_VERSION, ask, terms, ({ payload, fds }) => {
+      const version = decodeVersion(payload);
+      const { minor } = version;
       if (minor > VFIO_USER_MINOR) {
         throw new ProtocolError('vfio_user_version.minor', 2, `${minor} was not proposed`);
       }
-      this.#peer = capabilities;
+      const twin = takeTwin(version, fds, this.#own.twinSocket);
+      if (twin !== undefined) this.#startTwin(twin);
+      this.#peer = version.capabilities;
     });
+  }
+
+  /** Nothing but commands of the server comes there. */
+  #startTwin(fd: Fd): void {
+    const { twinSocket, clock } = this.#options;
+    assert(twinSocket !== undefined, 'a twin socket was not asked for');
+    const twin = new Link(
+      twinSocket.stream(fd),
+      {
+        commandHeader() {},
+        command: (message) => this.#service.command(message, twin),
+        ended: (error) => {
+          if (error !== undefined) this.#link.fail(error);
+        },
+      },
+      clock,
+    );
+    this.#twin = twin;
+    twin.start(undefined);
   }
 
   /** Sends a payload. `read` owns the reply's descriptors; an error of it closes the connection. */
@@ -136,7 +177,7 @@ export class Requester {
     }
     const expected = {
       payloadBytesMax: terms.replyBytesMax ?? 0,
-      fdsMax: command === VFIO_USER_DEVICE_GET_REGION_INFO ? 1 : 0,
+      fdsMax: terms.replyFdsMax ?? 0,
       deadlineMs: terms.deadlineMs ?? this.deadlineMs,
     };
     return this.#link.request(bytes, command, fds, expected, read);

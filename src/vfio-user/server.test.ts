@@ -171,9 +171,30 @@ describe.each(worlds)('server connection %s', (_name, createWorld) => {
           max_data_xfer_size: 1_048_576,
           max_dma_maps: 65_535,
           pgsizes: 4096,
+          write_multiple: true,
         },
       });
       expect(connection.peer).toEqual(ownCapabilities);
+    });
+
+    it('fits in the room of what QEMU proposes', async () => {
+      const text =
+        '{"capabilities": {"migration": {"max_bitmap_size": 268435456, "pgsize": 4096}, ' +
+        '"max_msg_fds": 16, "max_data_xfer_size": 1048576, "max_dma_maps": 65535, ' +
+        '"pgsizes": 4096, "write_multiple": true}}\0';
+      const proposal = new Uint8Array([0, 0, 0, 0, ...Buffer.from(text)]);
+      peer.send(u.VFIO_USER_VERSION, proposal);
+      const { payload } = await peer.next();
+      expect(payload.length).toBeLessThanOrEqual(proposal.length);
+      expect([...payload.subarray(0, 4)]).toEqual([0, 0, 0, 0]);
+    });
+
+    it('of few words is answered with few', async () => {
+      const text = '{"capabilities":{"max_msg_fds":1}}\0';
+      peer.send(u.VFIO_USER_VERSION, new Uint8Array([0, 0, 1, 0, ...Buffer.from(text)]));
+      const { payload } = await peer.next();
+      const answer = '{"capabilities":{"max_msg_fds":16}}\0';
+      expect(Buffer.from(payload.subarray(4)).toString()).toBe(answer);
     });
 
     it('takes JSON of the limit, and one byte more is EINVAL', async () => {

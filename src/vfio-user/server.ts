@@ -2,10 +2,10 @@
 // back-pressure, the fence, the end. What a command does is in commands.ts.
 import type { Clock } from '../base/clock.js';
 import type { Errno } from '../base/errno.js';
-import { errnoOf, LessorError, OsError, ProtocolError } from '../base/errors.js';
+import { errnoOf, isOsError, LessorError, OsError, ProtocolError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { closeAll } from '../os/fd.js';
-import type { StreamOptions, StreamSocket } from '../os/socket-types.js';
+import type { SocketOs, StreamOptions, StreamSocket } from '../os/socket-types.js';
 import {
   VFIO_USER_DEVICE_SET_IRQS,
   VFIO_USER_DMA_MAP,
@@ -15,18 +15,21 @@ import {
   versionHeader,
 } from '../uapi/vfio-user.js';
 import { execute } from './commands.js';
+import type { CommandContext } from './context.js';
 import { MessageMemory } from './dma/client-memory.js';
 import { takenAwayBy } from './dma/taken-away.js';
 import type { VfioUserEndpoint } from './endpoint.js';
 import { errorFrame, type Header, headerBytes, type Message } from './framing.js';
 import { Link } from './link.js';
 import { type Reply, replyFrame } from './reply.js';
+import { openTwin, type TwinSockets } from './twin-socket.js';
 import {
   answerVersion,
   type Capabilities,
   decodeVersion,
   encodeVersion,
   ownCapabilities,
+  type Version,
 } from './version.js';
 
 export interface VfioUserServerOptions {
@@ -34,6 +37,8 @@ export interface VfioUserServerOptions {
   /** For clients that are not trusted: how their descriptors are received. */
   readonly screen?: NonNullable<StreamOptions['screen']>;
   readonly capabilities?: Partial<Capabilities>;
+  /** Present: a client that asks for it gets our commands over a socket of their own. */
+  readonly twinSocket?: Pick<SocketOs, 'pair' | 'stream'>;
   /** Time for the client to answer one DMA message. Default `limits.vfioUserDmaDeadlineMs`. */
   readonly dmaDeadlineMs?: number;
   /**
@@ -79,6 +84,9 @@ class Connection implements VfioUserConnection {
   readonly #own: Capabilities;
   readonly #link: Link;
   #peer: Capabilities | undefined;
+  #context: CommandContext | undefined;
+  /** For our own commands, when the client has asked for it. */
+  #twin: Link | undefined;
   #memory: MessageMemory | undefined;
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
@@ -93,7 +101,13 @@ class Connection implements VfioUserConnection {
   constructor(socket: StreamSocket, endpoint: VfioUserEndpoint, options: VfioUserServerOptions) {
     this.#endpoint = endpoint;
     this.#options = options;
-    this.#own = { ...ownCapabilities, ...options.capabilities };
+    const migrates = endpoint.migration !== undefined || endpoint.dirtyPages !== undefined;
+    this.#own = {
+      ...ownCapabilities,
+      ...(migrates ? {} : { migration: undefined }),
+      twinSocket: options.twinSocket !== undefined,
+      ...options.capabilities,
+    };
     const handler = {
       commandHeader: (header: Header, fdCount: number) => this.#onHeader(header, fdCount),
       command: (message: Message) => this.#onCommand(message),
@@ -164,15 +178,15 @@ class Connection implements VfioUserConnection {
     if (this.#fenced !== undefined) {
       closeAll(message.fds);
       this.#answerError(message.header, this.#fenced);
-    } else if (this.#peer === undefined) {
+    } else if (this.#context === undefined) {
       this.#negotiate(message);
     } else {
-      this.#arrived(this.#peer, message);
+      this.#arrived(this.#context, message);
     }
   }
 
   /** What takes memory away does so now, for the running handler may be waiting for it. */
-  #arrived(peer: Capabilities, message: Message): void {
+  #arrived(context: CommandContext, message: Message): void {
     const range = takenAwayBy(message);
     const giveBack = range === undefined ? undefined : this.#memory?.takeAway(range);
     if (this.#isRunning) {
@@ -180,30 +194,57 @@ class Connection implements VfioUserConnection {
       this.#waitingBytes += message.payload.length;
       this.#waitingFds += message.fds.length;
     } else {
-      this.#run(peer, { message, giveBack });
+      this.#run(context, { message, giveBack });
     }
     this.#pace();
   }
 
   #negotiate({ header, payload }: Message): void {
+    let proposed: Version;
+    let answer: Version;
     try {
       if (header.flags !== 0 || header.errno !== 0) {
         throw new ProtocolError('vfio_user_header.flags', 8, 'unknown bits in VERSION');
       }
-      const proposed = decodeVersion(payload);
-      const answer = answerVersion(proposed, this.#own);
-      this.#peer = proposed.capabilities;
-      this.#answer(header, { head: encodeVersion(answer.minor, answer.capabilities) });
+      proposed = decodeVersion(payload);
+      answer = answerVersion(proposed, this.#own);
     } catch (error) {
       if (errnoOf(error) === undefined) throw error;
       this.#refuseVersion(header, error as Error);
     }
-    this.#open(this.#peer);
+    const { sockets, capabilities } = this.#twinFor(answer.capabilities);
+    const { jsonBytes: jsonBytesMax = 0 } = proposed;
+    const limit = jsonBytesMax === 0 ? {} : { jsonBytesMax };
+    const twin = sockets === undefined ? {} : { twinFdIndex: 0 };
+    const head = encodeVersion(answer.minor, capabilities, { ...limit, ...twin });
+    this.#peer = proposed.capabilities;
+    const isLive = (): boolean => this.isOpen && this.#fenced === undefined;
+    const context = { endpoint: this.#endpoint, peer: this.#peer, agreed: capabilities, isLive };
+    this.#context = context;
+    this.#answer(header, sockets === undefined ? { head } : { head, fds: [sockets.theirs] });
+    this.#opened(proposed.capabilities, sockets?.ours);
   }
 
-  #open(peer: Capabilities): void {
-    const { maxDataXferBytes } = peer;
-    this.#memory = new MessageMemory(this.#link, {
+  /** The pair of a twin socket, when both want one and the system has it. */
+  #twinFor(capabilities: Capabilities): {
+    readonly capabilities: Capabilities;
+    readonly sockets?: TwinSockets;
+  } {
+    const { twinSocket } = this.#options;
+    if (!capabilities.twinSocket || twinSocket === undefined) {
+      return { capabilities: { ...capabilities, twinSocket: false } };
+    }
+    try {
+      return { capabilities, sockets: openTwin(twinSocket) };
+    } catch (error) {
+      if (!isOsError(error)) throw error;
+      return { capabilities: { ...capabilities, twinSocket: false } };
+    }
+  }
+
+  #opened({ maxDataXferBytes }: Capabilities, twin: StreamSocket | undefined): void {
+    if (twin !== undefined) this.#startTwin(twin);
+    this.#memory = new MessageMemory(this.#twin ?? this.#link, {
       dataBytesMax: Math.min(limits.vfioUserDataBytesMax, maxDataXferBytes),
       deadlineMs: this.#options.dmaDeadlineMs ?? limits.vfioUserDmaDeadlineMs,
       onBusy: () => this.#pace(),
@@ -215,6 +256,27 @@ class Connection implements VfioUserConnection {
     }
   }
 
+  /** Nothing but replies comes there. Its end takes the client's memory away, no more. */
+  #startTwin(socket: StreamSocket): void {
+    const twin = new Link(
+      socket,
+      {
+        commandHeader: ({ command }) => {
+          const detail = `command ${command} came on the twin socket`;
+          throw new ProtocolError('vfio_user_header.command', 2, detail);
+        },
+        command() {},
+        ended: (error) => {
+          this.#memory?.close();
+          if (error !== undefined) this.#link.fail(error);
+        },
+      },
+      this.#options.clock,
+    );
+    this.#twin = twin;
+    twin.start(undefined);
+  }
+
   /** Answers, then closes. Throws, so that the reader goes no further. */
   #refuseVersion(header: Header, error: Error): never {
     this.#answerError(header, 'EINVAL');
@@ -223,13 +285,13 @@ class Connection implements VfioUserConnection {
   }
 
   /** Runs a request; while its handler takes time, further ones wait. */
-  #run(peer: Capabilities, { message, giveBack }: Waiting): void {
+  #run(context: CommandContext, { message, giveBack }: Waiting): void {
     this.#current = message.header;
     this.#giveBack = giveBack;
     this.#isRunning = true;
     let result: Reply | Promise<Reply>;
     try {
-      result = execute({ endpoint: this.#endpoint, peer }, message);
+      result = execute(context, message);
     } catch (error) {
       this.#failed(error);
       return;
@@ -243,15 +305,15 @@ class Connection implements VfioUserConnection {
         (reply) => this.#succeeded(reply),
         (error) => this.#failed(error),
       )
-      .then(() => this.#runWaiting(peer));
+      .then(() => this.#runWaiting(context));
   }
 
-  #runWaiting(peer: Capabilities): void {
+  #runWaiting(context: CommandContext): void {
     while (!this.#isRunning && this.#waiting.length > 0) {
       const next = this.#waiting.shift() as Waiting;
       this.#waitingBytes -= next.message.payload.length;
       this.#waitingFds -= next.message.fds.length;
-      this.#run(peer, next);
+      this.#run(context, next);
     }
     this.#pace();
   }
@@ -310,7 +372,7 @@ class Connection implements VfioUserConnection {
 
   /** The answer to a DMA message stands behind what waits: more of it is read meanwhile. */
   #isFull(): boolean {
-    const isBusy = this.#memory?.isBusy === true;
+    const isBusy = this.#twin === undefined && this.#memory?.isBusy === true;
     const countMax = isBusy ? limits.vfioUserPendingDuringDmaMax : limits.vfioUserPendingMax;
     const bytesMax = isBusy
       ? limits.vfioUserPendingBytesDuringDmaMax
@@ -333,6 +395,7 @@ class Connection implements VfioUserConnection {
   #onEnded(error: Error | undefined): void {
     for (const { message } of this.#takeWaiting()) closeAll(message.fds);
     this.#memory?.close();
+    this.#twin?.close(new OsError('ECANCELED', 'vfio-user', 'the connection is over'));
     this.#current = undefined;
     this.#endpoint.closed(error);
   }

@@ -8,6 +8,9 @@ const defaults = {
   maxDataXferBytes: 1_048_576,
   maxDmaMaps: 65_535,
   pageSizes: 4096n,
+  writeMultiple: false,
+  twinSocket: false,
+  migration: undefined,
 };
 
 function payload(json: string, major = 0, minor = 1): Uint8Array {
@@ -32,7 +35,7 @@ describe('VERSION', () => {
     ['no JSON', payload('')],
     ['an empty object', payload('{}\0')],
     ['empty capabilities', caps('{}')],
-    ['unknown ones', caps('{"migration":{"pgsize":4096},"write_multiple":true,"x":[1]}')],
+    ['unknown ones', caps('{"shared_memory":{"pgsize":4096},"x":[1]}')],
     ['a prototype', caps('{"__proto__":{"max_msg_fds":9}}')],
   ])('takes %s for the defaults', (_what, bytes) => {
     expect(decodeVersion(bytes).capabilities).toEqual(defaults);
@@ -46,7 +49,13 @@ describe('VERSION', () => {
     expect(decodeVersion(caps(text))).toEqual({
       major: 0,
       minor: 1,
-      capabilities: { ...defaults, maxMsgFds: 16 },
+      capabilities: {
+        ...defaults,
+        maxMsgFds: 16,
+        writeMultiple: true,
+        migration: { pageBytes: 4096, bitmapBytesMax: 268_435_456 },
+      },
+      jsonBytes: 193,
     });
   });
 
@@ -100,11 +109,21 @@ describe('VERSION', () => {
       maxDataXferBytes: fc.integer({ min: 1, max: 2 ** 40 }),
       maxDmaMaps: fc.integer({ min: 1, max: 65_535 }),
       pageSizes: fc.bigInt({ min: 1n, max: 1n << 52n }),
+      writeMultiple: fc.boolean(),
+      twinSocket: fc.boolean(),
+      migration: fc.option(
+        fc.record({
+          pageBytes: fc.nat(40).map((bits) => 2 ** bits),
+          bitmapBytesMax: fc.integer({ min: 1, max: 2 ** 40 }),
+        }),
+        { nil: undefined },
+      ),
     });
     fc.assert(
       fc.property(values, fc.nat(0xffff), (capabilities, minor) => {
-        const decoded = decodeVersion(encodeVersion(minor, capabilities));
-        expect(decoded).toEqual({ major: 0, minor, capabilities });
+        const bytes = encodeVersion(minor, capabilities);
+        const jsonBytes = bytes.length - 4;
+        expect(decodeVersion(bytes)).toEqual({ major: 0, minor, capabilities, jsonBytes });
       }),
     );
   });
@@ -117,6 +136,61 @@ describe('VERSION', () => {
         expect(error === undefined || isProtocolError(error)).toBe(true);
       }),
     );
+  });
+
+  it.each([
+    ['write_multiple', 'true', { writeMultiple: true }],
+    ['write_multiple', 'false', {}],
+    ['twin_socket', '{"supported":true}', { twinSocket: true }],
+    ['twin_socket', '{"supported":false}', {}],
+    ['twin_socket', '{}', {}],
+    ['migration', '{}', { migration: { pageBytes: 4096, bitmapBytesMax: 268_435_456 } }],
+    [
+      'migration',
+      '{"pgsize":65536,"max_bitmap_size":8}',
+      { migration: { pageBytes: 65_536, bitmapBytesMax: 8 } },
+    ],
+  ])('takes %s of %s', (key, value, wanted) => {
+    const { capabilities } = decodeVersion(caps(`{"${key}":${value}}`));
+    expect(capabilities).toEqual({ ...defaults, ...wanted });
+  });
+
+  it.each([
+    ['write_multiple', '1'],
+    ['write_multiple', '"true"'],
+    ['twin_socket', 'true'],
+    ['twin_socket', 'null'],
+    ['twin_socket', '[]'],
+    ['twin_socket', '{"supported":1}'],
+    ['twin_socket', '{"fd_index":-1}'],
+    ['twin_socket', '{"fd_index":1025}'],
+    ['twin_socket', '{"fd_index":"0"}'],
+    ['migration', 'true'],
+    ['migration', '{"pgsize":0}'],
+    ['migration', '{"pgsize":4095}'],
+    ['migration', '{"pgsize":"4096"}'],
+    ['migration', '{"max_bitmap_size":0}'],
+    ['migration', '{"max_bitmap_size":0.5}'],
+  ])('refuses %s of %s', (key, value) => {
+    expect(isProtocolError(thrownBy(() => decodeVersion(caps(`{"${key}":${value}}`))))).toBe(true);
+  });
+
+  it('says which descriptor is the twin socket', () => {
+    const capabilities = { ...ownCapabilities, twinSocket: true };
+    expect(decodeVersion(encodeVersion(0, capabilities, { twinFdIndex: 3 })).twinFdIndex).toBe(3);
+    expect(decodeVersion(encodeVersion(0, capabilities)).twinFdIndex).toBeUndefined();
+  });
+
+  it('leaves defaults out where there is no room for them', () => {
+    const whole = encodeVersion(0, ownCapabilities);
+    const jsonBytes = whole.length - 4;
+    expect(encodeVersion(0, ownCapabilities, { jsonBytesMax: jsonBytes })).toEqual(whole);
+    const cut = encodeVersion(0, ownCapabilities, { jsonBytesMax: jsonBytes - 1 });
+    expect(Buffer.from(cut.subarray(4)).toString()).toBe(
+      '{"capabilities":{"max_msg_fds":16,' +
+        '"migration":{"pgsize":4096,"max_bitmap_size":1048576},"write_multiple":true}}\0',
+    );
+    expect(decodeVersion(cut).capabilities).toEqual(ownCapabilities);
   });
 
   describe('answer', () => {
@@ -133,8 +207,40 @@ describe('VERSION', () => {
 
     it('is never above what was proposed', () => {
       const capabilities = { ...defaults, maxDmaMaps: 10, pageSizes: 0x201000n };
-      const answer = answerVersion({ ...proposed, capabilities }, ownCapabilities);
-      expect(answer.capabilities).toEqual({ ...ownCapabilities, maxDmaMaps: 10 });
+      const own = { ...ownCapabilities, twinSocket: true };
+      const answer = answerVersion({ ...proposed, capabilities }, own);
+      const wanted = { writeMultiple: false, twinSocket: false, migration: undefined };
+      expect(answer.capabilities).toEqual({ ...ownCapabilities, maxDmaMaps: 10, ...wanted });
+    });
+
+    const rich = {
+      ...ownCapabilities,
+      twinSocket: true,
+      migration: { pageBytes: 8192, bitmapBytesMax: 100 },
+    };
+
+    it('is no more than the server has', () => {
+      const answer = answerVersion({ ...proposed, capabilities: rich }, defaults);
+      const { writeMultiple, twinSocket, migration } = answer.capabilities;
+      expect([writeMultiple, twinSocket, migration]).toEqual([false, false, undefined]);
+    });
+
+    it('grants what both have', () => {
+      const own = {
+        ...ownCapabilities,
+        twinSocket: true,
+        migration: { pageBytes: 4096, bitmapBytesMax: 200 },
+      };
+      const answer = answerVersion({ ...proposed, capabilities: rich }, own);
+      expect(answer.capabilities).toEqual(rich);
+      const other = answerVersion({ ...proposed, capabilities: own }, rich);
+      expect(other.capabilities.migration).toEqual({ pageBytes: 8192, bitmapBytesMax: 100 });
+    });
+
+    it('grants no twin socket to a client that takes no descriptor', () => {
+      const capabilities = { ...rich, maxMsgFds: 0 };
+      const answer = answerVersion({ ...proposed, capabilities }, rich);
+      expect(answer.capabilities.twinSocket).toBe(false);
     });
 
     it('needs a page size in common', () => {

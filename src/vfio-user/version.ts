@@ -12,12 +12,30 @@ export interface Capabilities {
   readonly maxDmaMaps: number;
   /** Granularities of DMA maps, one bit each. */
   readonly pageSizes: bigint;
+  /** REGION_WRITE_MULTI is understood. */
+  readonly writeMultiple: boolean;
+  /** Commands of the server go over a socket of their own: asked for, or granted. */
+  readonly twinSocket: boolean;
+  /** Undefined: neither migration nor dirty pages. */
+  readonly migration: MigrationCapability | undefined;
+}
+
+/** Not in the text of the specification, but on the wire of QEMU and libvfio-user. */
+export interface MigrationCapability {
+  /** Smallest page of a dirty bitmap, a power of two. */
+  readonly pageBytes: number;
+  /** Largest dirty bitmap. */
+  readonly bitmapBytesMax: number;
 }
 
 export interface Version {
   readonly major: number;
   readonly minor: number;
   readonly capabilities: Capabilities;
+  /** Which of the reply's descriptors is the client's end of the twin socket. */
+  readonly twinFdIndex?: number;
+  /** Bytes that the JSON took; 0: there was none. */
+  readonly jsonBytes?: number;
 }
 
 /** What a peer that says nothing is taken to say. */
@@ -26,6 +44,15 @@ const defaultCapabilities: Capabilities = {
   maxDataXferBytes: 1_048_576,
   maxDmaMaps: 65_535,
   pageSizes: 4096n,
+  writeMultiple: false,
+  twinSocket: false,
+  migration: undefined,
+};
+
+/** What an empty `migration` says, as QEMU has it. */
+const defaultMigration: MigrationCapability = {
+  pageBytes: 4096,
+  bitmapBytesMax: 268_435_456,
 };
 
 /** What we say unless the caller says otherwise. */
@@ -34,6 +61,9 @@ export const ownCapabilities: Capabilities = {
   maxDataXferBytes: limits.vfioUserDataBytesMax,
   maxDmaMaps: limits.mapsPerLeaseMax,
   pageSizes: 4096n,
+  writeMultiple: true,
+  twinSocket: false,
+  migration: { pageBytes: 4096, bitmapBytesMax: limits.vfioUserBitmapBytesMax },
 };
 
 /** libvfio-user refuses more. */
@@ -80,6 +110,32 @@ function count(
   return value;
 }
 
+function flag(record: Readonly<Record<string, unknown>>, key: string): boolean {
+  const value = member(record, key) ?? false;
+  return typeof value === 'boolean' ? value : refuse(`${key} is not true or false`);
+}
+
+/** An object among the capabilities; undefined when it is not there. */
+function group(
+  capabilities: Readonly<Record<string, unknown>>,
+  key: string,
+): Readonly<Record<string, unknown>> | undefined {
+  const value = member(capabilities, key);
+  if (value === undefined) return undefined;
+  return isRecord(value) ? value : refuse(`${key} is not an object`);
+}
+
+function decodeMigration(
+  capabilities: Readonly<Record<string, unknown>>,
+): MigrationCapability | undefined {
+  const said = group(capabilities, 'migration');
+  if (said === undefined) return undefined;
+  const pageBytes = count(said, 'pgsize', 1, 2 ** 53, defaultMigration.pageBytes);
+  if (!Number.isInteger(Math.log2(pageBytes))) refuse(`pgsize ${pageBytes} is no power of two`);
+  const absent = defaultMigration.bitmapBytesMax;
+  return { pageBytes, bitmapBytesMax: count(said, 'max_bitmap_size', 1, 2 ** 53, absent) };
+}
+
 /**
  * Decodes the payload of VERSION or of its reply. Unknown capabilities are ignored.
  *
@@ -90,10 +146,12 @@ export function decodeVersion(payload: Uint8Array): Version {
   if (major !== VFIO_USER_MAJOR) {
     throw new ProtocolError('vfio_user_version.major', 0, `major version ${major}`);
   }
-  const json = parseJson(payload.subarray(versionHeader.sizeBytes));
+  const jsonBytes = payload.subarray(versionHeader.sizeBytes);
+  const json = parseJson(jsonBytes);
   const said = member(json, 'capabilities') ?? {};
   if (!isRecord(said)) refuse('capabilities is not an object');
   const absent = defaultCapabilities;
+  const twin = group(said, 'twin_socket');
   const pages = member(said, 'pgsizes');
   // A mask of all bits is above 2^53 but, being a round number, still exact in a double.
   const pageSizes = count(said, 'pgsizes', 1, 2 ** 64, Number(absent.pageSizes));
@@ -102,25 +160,74 @@ export function decodeVersion(payload: Uint8Array): Version {
     maxDataXferBytes: count(said, 'max_data_xfer_size', 1, 2 ** 53, absent.maxDataXferBytes),
     maxDmaMaps: count(said, 'max_dma_maps', 1, 2 ** 53, absent.maxDmaMaps),
     pageSizes: pages === undefined ? absent.pageSizes : BigInt(pageSizes),
+    writeMultiple: flag(said, 'write_multiple'),
+    twinSocket: twin !== undefined && flag(twin, 'supported'),
+    migration: decodeMigration(said),
   };
-  return { major, minor, capabilities };
+  const version = { major, minor, capabilities, jsonBytes: jsonBytes.length };
+  if (twin === undefined || member(twin, 'fd_index') === undefined) return version;
+  return { ...version, twinFdIndex: count(twin, 'fd_index', 0, peerFdsMax, 0) };
 }
 
-/** The payload of VERSION or of its reply. */
-export function encodeVersion(minor: number, capabilities: Capabilities): Uint8Array {
-  const json = JSON.stringify({
-    capabilities: {
-      max_msg_fds: capabilities.maxMsgFds,
-      max_data_xfer_size: capabilities.maxDataXferBytes,
-      max_dma_maps: capabilities.maxDmaMaps,
-      pgsizes: Number(capabilities.pageSizes),
-    },
-  });
-  const text = new TextEncoder().encode(`${json}\0`);
+/** The keys and values of our JSON. */
+function saidOf(capabilities: Capabilities, twinFdIndex: number | undefined) {
+  const { migration, twinSocket } = capabilities;
+  const index = twinFdIndex === undefined ? {} : { fd_index: twinFdIndex };
+  return {
+    max_msg_fds: capabilities.maxMsgFds,
+    max_data_xfer_size: capabilities.maxDataXferBytes,
+    max_dma_maps: capabilities.maxDmaMaps,
+    pgsizes: Number(capabilities.pageSizes),
+    ...(migration === undefined
+      ? {}
+      : { migration: { pgsize: migration.pageBytes, max_bitmap_size: migration.bitmapBytesMax } }),
+    ...(twinSocket ? { twin_socket: { supported: true, ...index } } : {}),
+    ...(capabilities.writeMultiple ? { write_multiple: true } : {}),
+  };
+}
+
+const saidByDefault: Readonly<Record<string, unknown>> = saidOf(defaultCapabilities, undefined);
+
+function jsonText(said: object): Uint8Array {
+  return new TextEncoder().encode(`${JSON.stringify({ capabilities: said })}\0`);
+}
+
+/**
+ * The payload of VERSION or of its reply.
+ *
+ * @param reply - `jsonBytesMax`: what says no more than nothing would say is left out when the
+ *   JSON would be longer, for QEMU reads the reply into the room of its own proposal.
+ */
+export function encodeVersion(
+  minor: number,
+  capabilities: Capabilities,
+  reply: { readonly twinFdIndex?: number; readonly jsonBytesMax?: number } = {},
+): Uint8Array {
+  const { twinFdIndex, jsonBytesMax = Number.POSITIVE_INFINITY } = reply;
+  const said: Record<string, unknown> = saidOf(capabilities, twinFdIndex);
+  let text = jsonText(said);
+  if (text.length > jsonBytesMax) {
+    for (const [key, value] of Object.entries(said)) {
+      if (saidByDefault[key] === value) delete said[key];
+    }
+    text = jsonText(said);
+  }
   const payload = new Uint8Array(versionHeader.sizeBytes + text.length);
   versionHeader.encodeAt({ major: VFIO_USER_MAJOR, minor }, payload, 0);
   payload.set(text, versionHeader.sizeBytes);
   return payload;
+}
+
+/** Pages as both can tell apart, bitmaps as both can take. */
+function answerMigration(
+  theirs: MigrationCapability | undefined,
+  own: MigrationCapability | undefined,
+): MigrationCapability | undefined {
+  if (theirs === undefined || own === undefined) return undefined;
+  return {
+    pageBytes: Math.max(theirs.pageBytes, own.pageBytes),
+    bitmapBytesMax: Math.min(theirs.bitmapBytesMax, own.bitmapBytesMax),
+  };
 }
 
 /**
@@ -140,6 +247,9 @@ export function answerVersion(proposed: Version, own: Capabilities): Version {
       maxDataXferBytes: own.maxDataXferBytes,
       maxDmaMaps: Math.min(theirs.maxDmaMaps, own.maxDmaMaps),
       pageSizes,
+      writeMultiple: theirs.writeMultiple && own.writeMultiple,
+      twinSocket: theirs.twinSocket && own.twinSocket && theirs.maxMsgFds > 0,
+      migration: answerMigration(theirs.migration, own.migration),
     },
   };
 }

@@ -1,16 +1,19 @@
 // Where the tests of this room run: sockets and descriptors in memory, or the kernel's own.
 import { readlinkSync } from 'node:fs';
+import { OsError } from '../../base/errors.js';
 import { systemClock } from '../../os/clock.js';
 import type { Fd } from '../../os/fd.js';
 import { createMemoryOs } from '../../os/memory.js';
 import { loadNative } from '../../os/native.js';
-import type { StreamSocket } from '../../os/socket-types.js';
+import type { SocketOs, StreamSocket } from '../../os/socket-types.js';
 import { OsSockets } from '../../os/sockets.js';
 import { openDescriptors } from '../../os/testing/open-descriptors.js';
 import { FdTable } from './fd-table.js';
 import { pipePair } from './pipe.js';
 
 export interface World {
+  /** For sockets whose descriptors travel. */
+  readonly sockets: Pick<SocketOs, 'pair' | 'stream'>;
   pair(): [StreamSocket, StreamSocket];
   /** A descriptor of a new file with this name. */
   open(name: string): Fd;
@@ -21,7 +24,20 @@ export interface World {
 
 export function memoryWorld(): World {
   const table = new FdTable();
+  const streams = new Map<Fd, StreamSocket>();
   return {
+    sockets: {
+      pair() {
+        const pair = pipePair(table);
+        for (const socket of pair) streams.set(socket.fd, socket);
+        return [pair[0].fd, pair[1].fd];
+      },
+      stream(fd) {
+        const socket = streams.get(fd);
+        if (socket === undefined) throw new OsError('ENOTSOCK', 'poll');
+        return socket;
+      },
+    },
     pair: () => pipePair(table),
     open: (name) => table.open(name),
     nameOf: (fd) => table.nameOf(fd),
@@ -39,6 +55,7 @@ export function kernelWorld(): World {
   const memory = createMemoryOs(native);
   const before = new Set(openDescriptors().keys());
   return {
+    sockets,
     pair() {
       const [one, other] = sockets.pair();
       return [sockets.stream(one), sockets.stream(other)];
