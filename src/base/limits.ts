@@ -59,6 +59,12 @@ export const limits = {
   vfioUserDmaServedMax: 256,
   /** Payload bytes of those messages. */
   vfioUserDmaServedBytesMax: 16 * 1024 * 1024,
+  /** Time in which a client of a served device must have negotiated. */
+  vfioUserNegotiationMsMax: 5000,
+  /** Clients that wait for a served device while another one has it. */
+  vfioUserWaitingClientsMax: 16,
+  /** Bytes of a served device's state that a client may write to it. */
+  vfioUserStateBytesMax: 64 * 1024 * 1024,
 
   /** Requests that wait until a vfio-user server is back. */
   vfioUserWaitingMax: 4096,

@@ -1,6 +1,13 @@
 // The configuration space of a PCI function with a type-0 header: 256 bytes, a mask of the bits
 // that software may change, and a capability chain. Pure: no device behind it.
 import { assert, LessorError } from '../base/errors.js';
+import {
+  layMsi,
+  type MsiPlace,
+  PCI_MSI_FLAGS,
+  PCI_MSI_FLAGS_ENABLE,
+  PCI_MSI_FLAGS_QSIZE,
+} from './config-space-msi.js';
 import type { DeviceConfig } from './types.js';
 
 export const PCI_VENDOR_ID = 0x00;
@@ -8,15 +15,20 @@ export const PCI_DEVICE_ID = 0x02;
 export const PCI_COMMAND = 0x04;
 export const PCI_COMMAND_MEMORY = 0x2;
 export const PCI_COMMAND_MASTER = 0x4;
+export const PCI_COMMAND_INTX_DISABLE = 0x400;
 export const PCI_STATUS = 0x06;
+export const PCI_STATUS_INTERRUPT = 0x8;
 export const PCI_STATUS_CAP_LIST = 0x10;
 export const PCI_CLASS_REVISION = 0x08;
 export const PCI_CACHE_LINE_SIZE = 0x0c;
 export const PCI_BASE_ADDRESS_0 = 0x10;
 export const PCI_SUBSYSTEM_VENDOR_ID = 0x2c;
 export const PCI_SUBSYSTEM_ID = 0x2e;
+export const PCI_ROM_ADDRESS = 0x30;
+export const PCI_ROM_ADDRESS_ENABLE = 0x1;
 export const PCI_CAPABILITY_LIST = 0x34;
 export const PCI_INTERRUPT_LINE = 0x3c;
+export const PCI_INTERRUPT_PIN = 0x3d;
 export const PCI_STD_HEADER_SIZEOF = 0x40;
 export const PCI_CFG_SPACE_SIZE = 256;
 
@@ -30,6 +42,9 @@ export const PCI_CAP_MSIX_SIZEOF = 12;
 const msixVectorsMax = 2048;
 const barBytesMin = 16;
 const barBytesMax = 2 ** 31;
+const romIndex = 6;
+const romBytesMin = 2048;
+const pinA = 1;
 /** Capability id, next pointer and length byte of a vendor-specific capability. */
 const vendorHeaderBytes = 3;
 
@@ -43,10 +58,16 @@ type Identity = Pick<
   | 'revisionId'
   | 'vectorCount'
   | 'msix'
+  | 'msiVectorCount'
+  | 'msiAddressBits'
+  | 'intx'
 >;
 
 export interface ConfigSpaceSpec extends Identity {
-  /** 32-bit memory BARs, each a power of two from 16 bytes to 2 GiB. */
+  /**
+   * 32-bit memory BARs, each a power of two from 16 bytes to 2 GiB; index 6 is the expansion ROM,
+   * from 2 KiB.
+   */
   readonly bars: readonly { readonly index: number; readonly lengthBytes: number }[];
   /** What stands in vendor-specific capabilities, behind their length byte. */
   readonly vendorCapabilities?: readonly Uint8Array[];
@@ -67,6 +88,7 @@ export class ConfigSpace {
   readonly #initial: Uint8Array;
   readonly #view = new DataView(this.#bytes.buffer);
   #msixAt = 0;
+  #msi: MsiPlace | undefined;
 
   constructor(spec: ConfigSpaceSpec) {
     this.#layHeader(spec);
@@ -89,6 +111,36 @@ export class ConfigSpace {
 
   get msixMasked(): boolean {
     return (this.#msixFlags() & PCI_MSIX_FLAGS_MASKALL) !== 0;
+  }
+
+  /** COMMAND forbids the INTx pin. */
+  get intxDisabled(): boolean {
+    return (this.#u16(PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE) !== 0;
+  }
+
+  get msiEnabled(): boolean {
+    return (this.#msiFlags() & PCI_MSI_FLAGS_ENABLE) !== 0;
+  }
+
+  /** How many vectors software allotted to MSI: 1 to 32, a power of two. */
+  get msiAllotted(): number {
+    return 1 << Math.min((this.#msiFlags() & PCI_MSI_FLAGS_QSIZE) >> 4, 5);
+  }
+
+  /** The mask register of MSI: bit n masks vector n. */
+  get msiMask(): number {
+    return this.#msi === undefined ? 0 : this.#view.getUint32(this.#msi.maskAt, true);
+  }
+
+  /** The pending register of MSI, which software only reads. */
+  set msiPending(bits: number) {
+    if (this.#msi !== undefined) this.#view.setUint32(this.#msi.pendingAt, bits >>> 0, true);
+  }
+
+  /** STATUS: whether the INTx pin would be driven, INTX_DISABLE apart. */
+  set intxStatus(isHigh: boolean) {
+    const rest = this.#u16(PCI_STATUS) & ~PCI_STATUS_INTERRUPT;
+    this.#view.setUint16(PCI_STATUS, rest | (isHigh ? PCI_STATUS_INTERRUPT : 0), true);
   }
 
   /**
@@ -133,18 +185,26 @@ export class ConfigSpace {
     this.#put16(PCI_SUBSYSTEM_VENDOR_ID, spec.subsystemVendorId);
     this.#put16(PCI_SUBSYSTEM_ID, spec.subsystemId);
     this.#writable[PCI_COMMAND] = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+    if (spec.intx === true) {
+      this.#bytes[PCI_INTERRUPT_PIN] = pinA;
+      this.#writable[PCI_COMMAND + 1] = PCI_COMMAND_INTX_DISABLE >> 8;
+    }
     this.#writable[PCI_CACHE_LINE_SIZE] = 0xff;
     this.#writable[PCI_INTERRUPT_LINE] = 0xff;
   }
 
   /** Only address bits above the size can be changed: that is how software finds the size. */
   #layBar(index: number, lengthBytes: number): void {
-    assert(Number.isInteger(index) && index >= 0 && index < 6, `BAR ${index}`);
+    assert(Number.isInteger(index) && index >= 0 && index <= romIndex, `BAR ${index}`);
+    const isRom = index === romIndex;
     const isPower = Number.isInteger(Math.log2(lengthBytes));
-    const inRange = lengthBytes >= barBytesMin && lengthBytes <= barBytesMax;
+    const bytesMin = isRom ? romBytesMin : barBytesMin;
+    const inRange = lengthBytes >= bytesMin && lengthBytes <= barBytesMax;
     assert(isPower && inRange, `BAR ${index} of ${lengthBytes} bytes`);
     const mask = new DataView(this.#writable.buffer);
-    mask.setUint32(PCI_BASE_ADDRESS_0 + 4 * index, 2 ** 32 - lengthBytes, true);
+    const address = 2 ** 32 - lengthBytes;
+    if (isRom) mask.setUint32(PCI_ROM_ADDRESS, address + PCI_ROM_ADDRESS_ENABLE, true);
+    else mask.setUint32(PCI_BASE_ADDRESS_0 + 4 * index, address, true);
   }
 
   #layCapabilities(spec: ConfigSpaceSpec): void {
@@ -164,6 +224,13 @@ export class ConfigSpace {
       this.#writable[this.#msixAt + PCI_MSIX_FLAGS + 1] =
         (PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL) >> 8;
     }
+    if (spec.msiVectorCount !== undefined) {
+      const msi = layMsi(spec.msiVectorCount, spec.msiAddressBits ?? 64);
+      const placed = add(msi.bytes);
+      this.#writable.set(msi.writable, placed);
+      const { maskAt, pendingAt } = msi;
+      this.#msi = { at: placed, maskAt: placed + maskAt, pendingAt: placed + pendingAt };
+    }
     for (const payload of spec.vendorCapabilities ?? []) add(vendorCapability(payload));
     if (at > PCI_STD_HEADER_SIZEOF) this.#bytes[PCI_STATUS] = PCI_STATUS_CAP_LIST;
   }
@@ -179,6 +246,10 @@ export class ConfigSpace {
 
   #msixFlags(): number {
     return this.#msixAt === 0 ? 0 : this.#u16(this.#msixAt + PCI_MSIX_FLAGS);
+  }
+
+  #msiFlags(): number {
+    return this.#msi === undefined ? 0 : this.#u16(this.#msi.at + PCI_MSI_FLAGS);
   }
 
   #u16(at: number): number {

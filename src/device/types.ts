@@ -7,8 +7,11 @@ export type Value = number | bigint;
 export type Width = 1 | 2 | 4 | 8;
 
 export interface DeviceRegion {
+  /** 0-5 BARs, 6 expansion ROM, 8 VGA, 9 and up device-specific, without a gap. */
   readonly index: number;
   readonly lengthBytes: number;
+  /** What a device-specific region is: VFIO_REGION_INFO_CAP_TYPE. */
+  readonly type?: { readonly type: number; readonly subtype: number };
   /**
    * Granularity in bytes of the frames that stand behind mappable ranges; absent: callbacks only.
    * A page of a mappable region is read and written by clients without any callback.
@@ -40,6 +43,8 @@ export interface DeviceConfig {
   };
   /** Vectors of the MSI capability, a power of two up to 32; absent: no MSI. */
   readonly msiVectorCount?: number;
+  /** Width of the MSI address register; default 64, which 32-bit software can use too. */
+  readonly msiAddressBits?: 32 | 64;
   /** The function has a level-triggered INTx pin, driven by `Bus.setIntx`. */
   readonly intx?: boolean;
   readonly pasidBits: number;

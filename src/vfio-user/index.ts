@@ -7,6 +7,7 @@ export {
   type VfioUserDeviceInfo,
   type VfioUserIrqInfo,
 } from './client.js';
+export { type DeviceServer, type ServeDeviceOptions, serveDevice } from './device/device-server.js';
 export type { DmaHandler } from './dma/handler.js';
 export { type DmaBuffer, DmaTable } from './dma/table.js';
 export type {

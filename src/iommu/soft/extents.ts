@@ -75,6 +75,8 @@ export interface ExtentsOptions {
   readonly startBytes: number;
   /** Limit on the charges of all extents together. */
   readonly placedBytesMax: number;
+  /** Where several functions share the arena: its free pages. Default all from `startBytes` on. */
+  readonly pages?: ArenaPages;
 }
 
 export class Extents {
@@ -95,7 +97,8 @@ export class Extents {
     this.#arena = options.arena;
     this.#memory = options.memory;
     this.#placedBytesMax = options.placedBytesMax;
-    this.#pages = new ArenaPages(options.startBytes, options.arena.lengthBytes);
+    const { arena, startBytes } = options;
+    this.#pages = options.pages ?? new ArenaPages(startBytes, arena.lengthBytes);
     this.#faultsSeen = options.arena.faults[0] ?? 0;
   }
 

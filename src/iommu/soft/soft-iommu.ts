@@ -30,6 +30,8 @@ export interface SoftIommuOptions {
   readonly placedBytesMax?: number;
   /** How long a running worker may take to acknowledge. Default 1000. */
   readonly acknowledgeMsMax?: number;
+  /** Free pages for client memory of an arena that several functions share. */
+  readonly clientPages?: ArenaPages;
   /** Maps of one address space. Default `limits.mapsPerLeaseMax`. */
   readonly mapsMax?: number;
 }
@@ -64,6 +66,7 @@ export function createSoftIommu(options: SoftIommuOptions): SoftIommu {
     memory,
     startBytes: layout.windowBytes,
     placedBytesMax: options.placedBytesMax ?? limits.placedBytesMax,
+    ...(options.clientPages === undefined ? {} : { pages: options.clientPages }),
   });
   const iommufd = new SoftIommufd({ pool, extents, invalidation });
   const device = iommufd.bind({

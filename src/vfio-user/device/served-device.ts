@@ -1,0 +1,198 @@
+// A device with everything that a client sees of it: the parts, put together, and what happens to
+// them when a client comes, resets or goes. One client at a time.
+import type { Clock } from '../../base/clock.js';
+import { ConfigSpace } from '../../device/config-space.js';
+import type { PciDevice } from '../../device/types.js';
+import type { EventOs, EventSignaller } from '../../os/event-types.js';
+import type { Fd } from '../../os/fd.js';
+import type { MemoryOs } from '../../os/memory-types.js';
+import { VFIO_PCI_ROM_REGION_INDEX } from '../../uapi/vfio.js';
+import type {
+  ClientMemory,
+  DmaMapRequest,
+  DmaRange,
+  EndpointIrq,
+  EndpointRegion,
+  IrqChange,
+} from '../endpoint.js';
+import { DeviceLoop } from './device-loop.js';
+import { DirtyLog } from './dirty-log.js';
+import { DmaMaps } from './dma-maps.js';
+import { FrameMemory } from './frame-memory.js';
+import { Interrupts } from './interrupts.js';
+import { type DevicePlan, planDevice } from './region-plan.js';
+import { RegisterAccess } from './register-access.js';
+import { ServedBus } from './served-bus.js';
+import { shareSignaller } from './shared-signaller.js';
+import { sharedTurns } from './turns.js';
+
+/** What a served device needs of the operating system. */
+export interface ServedDeviceOs {
+  readonly memory: MemoryOs;
+  readonly events: EventOs;
+  readonly clock: Clock;
+}
+
+export interface ServedDeviceOptions {
+  readonly os: ServedDeviceOs;
+  readonly name: string;
+  readonly dma: 'direct' | 'message';
+  readonly arenaBytes: number;
+  readonly idleSpinMs: number;
+  readonly onBug: (error: unknown) => void;
+}
+
+export class ServedDevice implements Disposable {
+  readonly device: PciDevice;
+  readonly plan: DevicePlan;
+  readonly config: ConfigSpace;
+  readonly interrupts: Interrupts;
+  readonly frames: FrameMemory;
+  readonly maps: DmaMaps;
+  readonly dirty = new DirtyLog();
+  readonly loop: DeviceLoop;
+  readonly access: RegisterAccess;
+  readonly #signaller: EventSignaller;
+  #client: ClientMemory | undefined;
+
+  /** Attaches the device. @throws LessorError `INVALID_ARGUMENT` for one that cannot be shown. */
+  constructor(device: PciDevice, options: ServedDeviceOptions) {
+    const { os, name, dma, arenaBytes } = options;
+    const { memory, events, clock } = os;
+    this.device = device;
+    this.plan = planDevice(device.config, device.regions, memory.pageBytes);
+    this.config = new ConfigSpace({ ...device.config, bars: barsOf(this.plan) });
+    const owned: Disposable[] = [];
+    const own = <T extends Disposable>(part: T): T => {
+      owned.push(part);
+      return part;
+    };
+    try {
+      this.frames = own(new FrameMemory(memory, name, this.plan.regions));
+      this.maps = own(new DmaMaps({ memory, clock, mode: dma, placedBytesMax: arenaBytes }));
+      this.#signaller = own(shareSignaller(events));
+      this.interrupts = new Interrupts(device.config, this.config, events, this.#signaller);
+      this.loop = own(this.#createLoop(options));
+      this.access = this.#createAccess();
+      device.attach(this.#createBus(options));
+    } catch (error) {
+      for (const part of owned.reverse()) part[Symbol.dispose]();
+      throw error;
+    }
+    this.loop.wake();
+  }
+
+  get regions(): readonly EndpointRegion[] {
+    return this.plan.shown;
+  }
+
+  get irqs(): readonly EndpointIrq[] {
+    return this.interrupts.irqs;
+  }
+
+  opened(client: ClientMemory): void {
+    this.#client = client;
+  }
+
+  regionFd(region: number): Fd | undefined {
+    return this.frames.share(region);
+  }
+
+  read(region: number, offsetBytes: number, lengthBytes: number): Uint8Array | Promise<Uint8Array> {
+    return this.access.read(region, offsetBytes, lengthBytes);
+  }
+
+  write(region: number, offsetBytes: number, bytes: Uint8Array): void | Promise<void> {
+    return this.access.write(region, offsetBytes, bytes);
+  }
+
+  dmaMap(request: DmaMapRequest): void {
+    this.maps.map(request);
+  }
+
+  dmaUnmap(range: DmaRange | 'all'): Promise<void> {
+    return range === 'all' ? this.maps.unmapAll() : this.maps.unmap(range);
+  }
+
+  setIrqs(change: IrqChange): void {
+    this.interrupts.change(change);
+  }
+
+  /** Device and registers as at first; maps, bindings and the client's masks stay. */
+  reset(): void {
+    this.config.reset();
+    this.interrupts.reset();
+    this.device.reset();
+    this.interrupts.configChanged();
+    this.loop.wake();
+  }
+
+  /**
+   * The client is gone. The device keeps its state; what the client gave it is dropped: maps,
+   * eventfds, its registers, and the memory that it may still have mapped.
+   */
+  async closed(): Promise<void> {
+    const isHigh = this.interrupts.pin.isHigh;
+    this.#client = undefined;
+    this.config.reset();
+    this.interrupts.unbindAll();
+    this.interrupts.setIntx(isHigh);
+    this.frames.renew();
+    this.dirty.stop();
+    await this.maps.unmapAll();
+    this.loop.wake();
+  }
+
+  /** Ends everything. The device has no further call. */
+  [Symbol.dispose](): void {
+    this.loop[Symbol.dispose]();
+    this.interrupts.unbindAll();
+    this.maps[Symbol.dispose]();
+    this.frames[Symbol.dispose]();
+    this.#signaller[Symbol.dispose]();
+  }
+
+  #createLoop({ os, idleSpinMs, onBug }: ServedDeviceOptions): DeviceLoop {
+    const { clock } = os;
+    return new DeviceLoop({
+      device: this.device,
+      turns: sharedTurns(clock),
+      clock,
+      idleSpinMs,
+      afterStep: () => this.maps.checkFaults(),
+      onBug,
+    });
+  }
+
+  #createAccess(): RegisterAccess {
+    const { device, plan, config, frames, interrupts, loop } = this;
+    const wake = () => loop.wake();
+    const configWritten = () => {
+      interrupts.configChanged();
+      wake();
+    };
+    return new RegisterAccess({ device, plan, config, frames, interrupts, configWritten, wake });
+  }
+
+  #createBus({ os, dma }: ServedDeviceOptions): ServedBus {
+    const { config, maps, frames, interrupts, dirty, loop } = this;
+    return new ServedBus({
+      config,
+      maps,
+      frames,
+      interrupts,
+      dirty,
+      clock: os.clock,
+      isDirect: dma === 'direct',
+      hasIntx: this.device.config.intx === true,
+      wakeAfter: (delayMs) => loop.wakeAfter(delayMs),
+      client: () => this.#client,
+    });
+  }
+}
+
+function barsOf(plan: DevicePlan): { index: number; lengthBytes: number }[] {
+  return plan.regions
+    .filter(({ index }) => index <= VFIO_PCI_ROM_REGION_INDEX)
+    .map(({ index, shownBytes }) => ({ index, lengthBytes: shownBytes }));
+}
