@@ -75,9 +75,16 @@ export const worlds = [
   ['on the kernel', kernelWorld],
 ] as const;
 
+let patienceMs = 2000;
+
+/** How long `until` waits, for runs in which many tests are meant to fail. */
+export function setPatienceMs(value: number): void {
+  patienceMs = value;
+}
+
 /** Waits for `condition`, turn by turn of the event loop; fails after about two seconds. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const limitMs = systemClock.nowMs() + 2000;
+  const limitMs = systemClock.nowMs() + patienceMs;
   while (!condition()) {
     if (systemClock.nowMs() > limitMs) throw new TypeError(`timed out: ${what}`);
     await new Promise(setImmediate);

@@ -1,4 +1,5 @@
 // Every rule of the protocol, both roles.
+import { argumentRules } from './client-arguments.js';
 import { clientCommandRules } from './client-commands.js';
 import { replyRules } from './client-replies.js';
 import type { Rule } from './rule.js';
@@ -15,5 +16,6 @@ export const protocolRules: readonly Rule[] = [
   ...memoryRules,
   ...irqRules,
   ...replyRules,
+  ...argumentRules,
   ...clientCommandRules,
 ];

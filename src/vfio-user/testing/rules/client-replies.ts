@@ -232,6 +232,11 @@ const regionRows: readonly ClientRow[] = [
     'an area of no bytes is left out',
     region(withCap('0100010000000000 0100000000000000 0030000000000000 0000000000000000'), [true]),
   ],
+  [
+    'offset-most',
+    'an offset just below 2^53',
+    region(fixed({ flags: 3, offset: 2 ** 53 - 1 }), [false], 0),
+  ],
   ['no-descriptor', 'without a descriptor nothing is mappable', region(fixed(), [false], 0)],
   ['no-mmap', 'without the MMAP flag nothing is mappable', region(fixed({ flags: 3 }), [false])],
   [

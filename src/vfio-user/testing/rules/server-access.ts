@@ -151,7 +151,37 @@ const writeRows: readonly ServerRow[] = [
   ],
 ];
 
+const ioFds = (change: Partial<ReturnType<typeof u.regionIoFds.decode>> = {}) =>
+  u.regionIoFds.encode({ argsz: 16, flags: 0, index: 0, count: 0, ...change });
+
+const ioFdRows: readonly ServerRow[] = [
+  [
+    'none',
+    'a region without any has an empty list',
+    { payload: ioFds(), wants: 'ok', reply: ioFds() },
+  ],
+  [
+    'argsz-most',
+    'an argsz of 1 MiB',
+    { payload: ioFds({ argsz: 1_048_576 }), wants: 'ok', reply: ioFds() },
+  ],
+  ['argsz-over', 'an argsz over 1 MiB', { payload: ioFds({ argsz: 1_048_577 }), wants: 'EINVAL' }],
+  ['argsz-15', 'an argsz below the struct', { payload: ioFds({ argsz: 15 }), wants: 'EINVAL' }],
+  ['flags', 'a flag', { payload: ioFds({ flags: 1 }), wants: 'EINVAL' }],
+  ['count', 'a count', { payload: ioFds({ count: 1 }), wants: 'EINVAL' }],
+  ['index-9', 'an index one past the last', { payload: ioFds({ index: 9 }), wants: 'EINVAL' }],
+  [
+    'absent-region',
+    'a region that is not there',
+    { payload: ioFds({ index: 3 }), wants: 'EINVAL' },
+  ],
+  ['short', 'a payload one byte short', { payload: ioFds().subarray(0, 15), wants: 'EINVAL' }],
+  ['long', 'a payload one byte long', { payload: join(ioFds(), fromHex('00')), wants: 'EINVAL' }],
+  ['descriptor', 'a descriptor where none is due', { payload: ioFds(), fdCount: 1, wants: 'end' }],
+];
+
 export const accessRules: readonly Rule[] = [
   ...serverRules('region-read', u.VFIO_USER_REGION_READ, readRows),
   ...serverRules('region-write', u.VFIO_USER_REGION_WRITE, writeRows),
+  ...serverRules('region-io-fds', u.VFIO_USER_DEVICE_GET_REGION_IO_FDS, ioFdRows),
 ];

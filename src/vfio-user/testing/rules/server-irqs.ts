@@ -144,4 +144,36 @@ const rows: readonly ServerRow[] = [
   ],
 ];
 
-export const irqRules: readonly Rule[] = serverRules('set-irqs', u.VFIO_USER_DEVICE_SET_IRQS, rows);
+const screenedRows: readonly ServerRow[] = [
+  [
+    'screened',
+    'a descriptor, and one that was screened',
+    { payload: set(eventfd | trigger, 2, 0, 2), fdCount: 1, screenedCount: 1, wants: 'EBADF' },
+  ],
+  [
+    'screened-more',
+    'as many as the count, and one that was screened',
+    { payload: set(eventfd | trigger, 2, 0, 1), fdCount: 1, screenedCount: 1, wants: 'EINVAL' },
+  ],
+  [
+    'screened-none',
+    'one that was screened, without EVENTFD',
+    { payload: set(none | trigger, 2, 0, 1), screenedCount: 1, wants: 'EINVAL' },
+  ],
+  [
+    'two-of-many-errors',
+    'two error interrupts where the device has many',
+    {
+      payload: set(none | trigger, 3, 0, 2),
+      wants: 'EINVAL',
+      arrange: ({ endpoint }) => {
+        endpoint.irqs = endpoint.irqs.map((irq) => ({ ...irq, count: 8 }));
+      },
+    },
+  ],
+];
+
+export const irqRules: readonly Rule[] = serverRules('set-irqs', u.VFIO_USER_DEVICE_SET_IRQS, [
+  ...rows,
+  ...screenedRows,
+]);

@@ -94,6 +94,58 @@ const mapRows: readonly ServerRow[] = [
     { payload: map(), fdCount: limits.vfioUserFdsMax + 1, wants: 'end' },
   ],
   [
+    'screened',
+    'a descriptor that was screened',
+    { payload: map(), screenedCount: 1, wants: 'EBADF' },
+  ],
+  [
+    'screened-more',
+    'a descriptor, and one that was screened',
+    { payload: map(), fdCount: 1, screenedCount: 1, wants: 'EINVAL' },
+  ],
+  [
+    'two-pieces',
+    'descriptors may come with several pieces of a header',
+    {
+      payload: map(),
+      pieces: [
+        { bytes: 8, fdCount: 1 },
+        { bytes: 7, fdCount: 0 },
+      ],
+      wants: 'ok',
+      calls: called('rw', 'file0'),
+    },
+  ],
+  [
+    'most-in-pieces',
+    'as many descriptors as a message may have, in two pieces',
+    {
+      payload: map(),
+      pieces: [
+        { bytes: 8, fdCount: 8 },
+        { bytes: 8, fdCount: 8 },
+      ],
+      wants: 'EINVAL',
+    },
+  ],
+  [
+    'more-in-pieces',
+    'a descriptor more than a message may have, in two pieces',
+    {
+      payload: map(),
+      pieces: [
+        { bytes: 8, fdCount: 8 },
+        { bytes: 8, fdCount: 9 },
+      ],
+      wants: 'end',
+    },
+  ],
+  [
+    'late-descriptor',
+    'a descriptor with the payload',
+    { payload: map(), fdCount: 1, pieces: [{ bytes: 20, fdCount: 0 }], wants: 'end' },
+  ],
+  [
     'no-reply',
     'No_reply is done and not answered',
     {

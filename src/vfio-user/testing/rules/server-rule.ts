@@ -5,8 +5,9 @@ import { VFIO_USER_DEVICE_GET_INFO, VFIO_USER_VERSION } from '../../../uapi/vfio
 import { serveVfioUser, type VfioUserConnection } from '../../server.js';
 import { type Capabilities, encodeVersion, ownCapabilities } from '../../version.js';
 import { TestEndpoint } from '../endpoint.js';
+import type { PipeSocket } from '../pipe.js';
 import { type FrameChanges, infoPayload, RawPeer, rawFrame, verdict } from '../raw-peer.js';
-import { turns, until, type World } from '../world.js';
+import { memoryWorld, turns, until, type World } from '../world.js';
 import { assert, type Errno, filesLeft, hex, messageText, openFiles, type Rule } from './rule.js';
 
 /** What a rule may arrange before its message. */
@@ -22,6 +23,10 @@ export interface ServerCase {
   readonly payload?: Uint8Array;
   readonly changes?: Omit<FrameChanges, 'fds'>;
   readonly fdCount?: number;
+  /** Descriptors that the screening of the socket has closed; in memory alone. */
+  readonly screenedCount?: number;
+  /** The message is sent in such pieces, the rest in one more. Default: whole. */
+  readonly pieces?: readonly { readonly bytes: number; readonly fdCount: number }[];
   /** The message is the first one: no VERSION came before. */
   readonly isFirst?: boolean;
   /** What the client says of itself; default what we say. */
@@ -71,11 +76,23 @@ async function expectReply(stage: ServerStage, wanted: ServerCase): Promise<void
   if (errno !== 'ok') assert.equal(reply.payload.length, 0);
 }
 
+function sendMessage({ peer, world }: ServerStage, wanted: ServerCase): void {
+  const { command, payload, changes, fdCount = 0, screenedCount } = wanted;
+  let frame = rawFrame(command, payload, changes);
+  for (const piece of wanted.pieces ?? []) {
+    peer.socket.send(frame.subarray(0, piece.bytes), openFiles(world, piece.fdCount));
+    frame = frame.subarray(piece.bytes);
+  }
+  const fds = openFiles(world, fdCount);
+  if (screenedCount === undefined) peer.socket.send(frame, fds);
+  else (peer.socket as PipeSocket).send(frame, fds, screenedCount);
+}
+
 async function check(stage: ServerStage, wanted: ServerCase): Promise<void> {
   const { endpoint, peer, world } = stage;
   const before = endpoint.calls.length;
-  const { command, payload = new Uint8Array(0), changes, fdCount = 0, wants } = wanted;
-  peer.socket.send(rawFrame(command, payload, changes), openFiles(world, fdCount));
+  const { wants } = wanted;
+  sendMessage(stage, wanted);
   if (wants !== 'silence' && wants !== 'end') await expectReply(stage, wanted);
   if (wants === 'end' || wants === 'EINVAL, end') await expectEnd(stage);
   else await expectAlive(peer);
@@ -85,7 +102,9 @@ async function check(stage: ServerStage, wanted: ServerCase): Promise<void> {
   if (heard.length === 0) assert.deepEqual(filesLeft(world), []);
 }
 
-async function run(wanted: ServerCase, createWorld: () => World): Promise<void> {
+async function run(wanted: ServerCase, chosenWorld: () => World): Promise<void> {
+  // The kernel's sockets are screened by helper processes, which these tests do not start.
+  const createWorld = wanted.screenedCount === undefined ? chosenWorld : memoryWorld;
   const world = createWorld();
   const endpoint = new TestEndpoint(world);
   const [near, far] = world.pair();
@@ -132,11 +151,19 @@ export function serverRules(
 ): readonly Rule[] {
   return rows.map(([name, says, row]) => {
     const wanted: ServerCase = { command, ...row };
-    const { payload = new Uint8Array(0), changes = {}, fdCount = 0 } = wanted;
+    const { payload = new Uint8Array(0), changes = {}, fdCount = 0, screenedCount = 0 } = wanted;
+    const pieces = wanted.pieces ?? [];
+    const fdsInAll = pieces.reduce((sum, piece) => sum + piece.fdCount, fdCount);
     return {
       id: `server/${subject}/${name}`,
       says,
-      sends: messageText(wanted.command, payload, changes, fdCount),
+      sends: [
+        messageText(wanted.command, payload, changes, fdsInAll),
+        screenedCount > 0 ? `${screenedCount} screened` : '',
+        pieces.length > 0 ? `in ${pieces.length + 1} pieces` : '',
+      ]
+        .filter((text) => text !== '')
+        .join(', '),
       wants: lives[wanted.wants] ?? wanted.wants,
       run: (createWorld) => run(wanted, createWorld),
     };

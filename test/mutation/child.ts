@@ -1,0 +1,67 @@
+// Runs in the instrumented copy: takes one check away at a time and runs the rules that reach it,
+// in memory, until one fails. Arguments: numbers of mutations. Prints a line of JSON for each.
+import type { Rule } from '../../src/vfio-user/testing/rules/rule.js';
+import { install, nothing, takeAway, takeReached } from './reach.js';
+
+install();
+const { protocolRules } = await import('../../src/vfio-user/testing/rules/all.js');
+const { memoryWorld, setPatienceMs } = await import('../../src/vfio-user/testing/world.js');
+
+/** What a rule that hangs is given; unbroken, each takes a few milliseconds. */
+const patienceMs = 700;
+let stray: unknown;
+
+function say(line: object): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
+for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+  process.on(event, (error) => {
+    stray = error;
+  });
+}
+
+/** Whether the rule fails, by itself or by an error that nobody catches. */
+async function fails(rule: Rule): Promise<boolean> {
+  stray = undefined;
+  try {
+    await rule.run(memoryWorld);
+    await new Promise(setImmediate);
+  } catch (error) {
+    stray = error;
+    return true;
+  }
+  return stray !== undefined;
+}
+
+async function reachOf(): Promise<Map<number, Rule[]>> {
+  const reach = new Map<number, Rule[]>();
+  takeAway(nothing);
+  for (const rule of protocolRules) {
+    takeReached();
+    if (await fails(rule)) {
+      say({ broken: `${rule.id}: ${String(stray)}` });
+      process.exit(1);
+    }
+    for (const number of takeReached()) reach.set(number, [...(reach.get(number) ?? []), rule]);
+  }
+  return reach;
+}
+
+async function killer(number: number, rules: readonly Rule[]): Promise<string | undefined> {
+  takeAway(number);
+  for (const rule of rules) if (await fails(rule)) return rule.id;
+  return undefined;
+}
+
+const reach = await reachOf();
+setPatienceMs(patienceMs);
+for (const argument of process.argv.slice(2)) {
+  const number = Number(argument);
+  say({ start: number });
+  // Rules for the odd message first: they are what a check is for.
+  const rules = reach.get(number) ?? [];
+  const killedBy = await killer(number, [...rules].reverse());
+  say({ done: number, killedBy, reachedBy: rules.length });
+}
+process.exit(0);

@@ -1,0 +1,61 @@
+// The other tests of the room, for mutations that no rule kills: those files that reach one.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+interface Report {
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly message?: string;
+    readonly status: string;
+    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+  }[];
+}
+
+function vitest(folder: string, files: readonly string[], env: NodeJS.ProcessEnv): Report {
+  const report = join(folder, 'report.json');
+  const script = join(folder, 'node_modules/vitest/vitest.mjs');
+  const options = ['run', '--root', folder, '--reporter=json', `--outputFile=${report}`];
+  spawnSync(process.execPath, [script, ...options, ...files], {
+    cwd: folder,
+    env: { ...process.env, ...env },
+    stdio: 'ignore',
+    timeout: 120_000,
+    killSignal: 'SIGKILL',
+  });
+  if (!existsSync(report)) return { testResults: [] };
+  return JSON.parse(readFileSync(report, 'utf8')) as Report;
+}
+
+function failureIn(report: Report): string | undefined {
+  for (const { name, status, assertionResults } of report.testResults) {
+    const file = name.replace(/^.*\/dist\/src\/(.*)\.test\.js$/, '$1');
+    const failed = assertionResults.find((each) => each.status === 'failed');
+    if (failed !== undefined) return `${file}: ${failed.fullName}`;
+    if (status === 'failed') return `${file}: does not finish`;
+  }
+  return report.testResults.length === 0 ? 'a test that hangs' : undefined;
+}
+
+/** Test files by the mutations that they reach. */
+export function suiteReach(folder: string): Map<number, string[]> {
+  const path = join(folder, 'reach.jsonl');
+  const failure = failureIn(vitest(folder, [], { LESSOR_MUTATION_REACH: path }));
+  if (failure !== undefined) throw new TypeError(`fails with every check: ${failure}`);
+  const reach = new Map<number, string[]>();
+  for (const line of readFileSync(path, 'utf8').trim().split('\n')) {
+    const { testPath, reached } = JSON.parse(line) as { testPath: string; reached: number[] };
+    for (const number of reached) reach.set(number, [...(reach.get(number) ?? []), testPath]);
+  }
+  return reach;
+}
+
+/** The test that fails without the check. */
+export function killerInSuites(
+  folder: string,
+  number: number,
+  files: readonly string[],
+): string | undefined {
+  if (files.length === 0) return undefined;
+  return failureIn(vitest(folder, files, { LESSOR_MUTATION: String(number) }));
+}
