@@ -8,6 +8,7 @@ import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { codeBlocks } from './support/markdown.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
@@ -16,20 +17,6 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
 };
 const lessor = join(root, 'bin', 'lessor.js');
 const run = promisify(execFile);
-
-interface Block {
-  readonly language: string;
-  readonly text: string;
-  readonly lineNumber: number;
-}
-
-function codeBlocks(markdown: string): Block[] {
-  return [...markdown.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map((match) => ({
-    language: match[1] ?? '',
-    text: match[2] ?? '',
-    lineNumber: markdown.slice(0, match.index).split('\n').length,
-  }));
-}
 
 const blocks = codeBlocks(readme);
 const modules = blocks.filter(({ language }) => language === 'js');

@@ -68,6 +68,8 @@ export const errorTable = {
     false,
     'serve the same device again, or start over with this one',
   ),
+  // Served devices.
+  ADDRESS_IN_USE: row('EADDRINUSE', 3, false, 'end who listens there, or choose another path'),
   // This installation.
   NATIVE_MISSING: row('ENOENT', 3, false, 'run "npm run setup" in the clone'),
   // Drivers and brokers.

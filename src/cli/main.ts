@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../broker/version.js';
 import { addAcquireCommand } from './acquire.js';
 import { addDemoCommand } from './demo.js';
+import { addDeviceCommand } from './device.js';
 import { complaintOf, exitStatus } from './exit.js';
 import { addListingCommands } from './listing.js';
 import { addOperatorCommands } from './operator.js';
@@ -33,6 +34,7 @@ Exit status: 0 ok, 1 failure, 2 usage, 3 not ready, 4 denied, 5 busy, 6 revoked.
   addListingCommands(program);
   addAcquireCommand(program);
   addOperatorCommands(program);
+  addDeviceCommand(program);
   return program;
 }
 

@@ -74,7 +74,6 @@ export class CounterDevice implements PciDevice {
   #compare = 0;
   #control = 0;
   #status = 0;
-  readonly #msixTable = new Uint32Array(4);
 
   attach(bus: Bus): void {
     this.#bus = bus;
@@ -82,10 +81,9 @@ export class CounterDevice implements PciDevice {
     this.#countedAtMs = bus.nowMs();
   }
 
+  /** The host answers for the page of BAR1 and the MSI-X table of BAR2 itself. */
   read(region: number, offsetBytes: number, width: Width): Value {
-    if (width !== 4) return allOnes(width);
-    if (region === counter.msixRegion) return this.#msixTable[offsetBytes / 4] ?? 0;
-    if (region === counter.pageRegion) return this.#page!.u32[this.#page!.base + offsetBytes / 4]!;
+    if (region !== counter.registerRegion || width !== 4) return allOnes(width);
     this.#followClock();
     switch (offsetBytes) {
       case counterRegister.ID:
@@ -106,16 +104,11 @@ export class CounterDevice implements PciDevice {
   }
 
   write(region: number, offsetBytes: number, width: Width, value: Value): void {
-    if (width !== 4) return;
-    const word = Number(value) >>> 0;
-    if (region === counter.msixRegion) {
-      if (offsetBytes < 4 * this.#msixTable.length) this.#msixTable[offsetBytes / 4] = word;
-    } else if (region === counter.registerRegion) {
-      this.#followClock();
-      this.#writeRegister(offsetBytes, word);
-      this.#show();
-      this.#bus!.wakeAfter(0);
-    }
+    if (region !== counter.registerRegion || width !== 4) return;
+    this.#followClock();
+    this.#writeRegister(offsetBytes, Number(value) >>> 0);
+    this.#show();
+    this.#bus!.wakeAfter(0);
   }
 
   #writeRegister(offsetBytes: number, value: number): void {
@@ -152,7 +145,6 @@ export class CounterDevice implements PciDevice {
     this.#compare = 0;
     this.#control = 0;
     this.#status = 0;
-    this.#msixTable.fill(0);
     this.#show();
   }
 
