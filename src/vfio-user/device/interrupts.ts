@@ -8,6 +8,7 @@ import {
   VFIO_IRQ_INFO_AUTOMASKED,
   VFIO_IRQ_INFO_EVENTFD,
   VFIO_IRQ_INFO_MASKABLE,
+  VFIO_PCI_ERR_IRQ_INDEX,
   VFIO_PCI_INTX_IRQ_INDEX,
   VFIO_PCI_MSI_IRQ_INDEX,
   VFIO_PCI_MSIX_IRQ_INDEX,
@@ -30,6 +31,8 @@ export function shownIrqs(config: DeviceConfig): EndpointIrq[] {
   irqs[VFIO_PCI_MSI_IRQ_INDEX] = { count: config.msiVectorCount ?? 0, flags: maskable };
   const msixCount = config.msix === undefined ? 0 : config.vectorCount;
   irqs[VFIO_PCI_MSIX_IRQ_INDEX] = { count: msixCount, flags: maskable };
+  // Never fires. QEMU warns its users of a device without it.
+  irqs[VFIO_PCI_ERR_IRQ_INDEX] = { count: 1, flags: VFIO_IRQ_INFO_EVENTFD };
   return irqs;
 }
 
@@ -82,7 +85,11 @@ export class Interrupts {
     this.pin = new IntxPin(this.#pinGate(), () => this.#signal(VFIO_PCI_INTX_IRQ_INDEX, 0));
     this.msix = this.#vectors(
       VFIO_PCI_MSIX_IRQ_INDEX,
-      (vector) => config.msixMasked || this.table.isMasked(vector),
+      // A VM monitor binds a vector when its guest first unmasks it: until then it is masked.
+      (vector) =>
+        config.msixMasked ||
+        this.table.isMasked(vector) ||
+        this.#bound[VFIO_PCI_MSIX_IRQ_INDEX]!.fds[vector] === undefined,
     );
     this.msi = this.#vectors(
       VFIO_PCI_MSI_IRQ_INDEX,
