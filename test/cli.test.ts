@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Client, connect, connectAdmin } from '../src/client/index.js';
 import { Bench, eventually, type Finished, patienceMs, type Running } from './support/lessor.js';
+import { VmMonitor } from './support/vm-monitor.js';
 import { rootPath } from './tools/root.js';
 
 const bench = new Bench();
@@ -247,6 +248,48 @@ describe('acquire in the foreground', { timeout: patienceMs }, () => {
     expect(JSON.parse(done.stdout)).toMatchObject({ slice: 'queue2', holder: 'acquirer' });
     expect(done.status).toBe(6);
     expect(done.stderr).toContain('expired');
+  });
+
+  test('--listen says what QEMU is to be told, and takes its socket along', async () => {
+    const path = join(bench.directory, 'vm.sock');
+    const words = ['acquire', '--listen', path, '--memory', '2m'];
+    const process = bench.start(words);
+    const [, argument = ''] = await process.saying(/-device '(.*)'/, 'stderr');
+    expect(JSON.parse(argument)).toEqual({
+      driver: 'vfio-user-pci',
+      socket: { type: 'unix', path },
+    });
+    expect(process.stderr).toContain('memory-backend-memfd,id=lessor-ram,share=on,size=2097152');
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(await client.leases()).toMatchObject([{ revocation: 'orphan', pid: process.pid }]);
+    const done = await process.stop('SIGINT');
+    expect(done).toMatchObject({ status: 0, stdout: '' });
+    expect(existsSync(path)).toBe(false);
+    const again = bench.start([...words, '--json']);
+    await again.saying(/^}/m);
+    expect(JSON.parse(again.stdout)).toMatchObject({
+      listen: path,
+      qemu: expect.arrayContaining(['-device', argument]),
+    });
+    using monitor = await VmMonitor.connect(path);
+    await again.saying(/has the lease/, 'stderr');
+    await monitor.realize();
+    monitor[Symbol.dispose]();
+    expect(await again.finished).toMatchObject({ status: 0 });
+    expect(again.stderr).toContain('the VM monitor closed its connection');
+    expect(existsSync(path)).toBe(false);
+  });
+
+  test('--listen exits 6 when revoked, and goes with no command', async () => {
+    const path = join(bench.directory, 'vm.sock');
+    const process = bench.start(['acquire', '--listen', path]);
+    await process.saying(/-device/, 'stderr');
+    const [lease] = await client.leases();
+    await bench.run(['revoke', lease?.id ?? '']);
+    expect((await process.finished).status).toBe(6);
+    expect(existsSync(path)).toBe(false);
+    const both = await bench.run(['acquire', '--listen', path, '--', 'true']);
+    expect(both).toMatchObject({ status: 2, stdout: '' });
   });
 
   test('busy names the holder and exits 5; --wait waits for the slice', async () => {

@@ -38,7 +38,12 @@ export const errorTable = {
   NOT_QUARANTINED: row('EINVAL', 2, false, '"lessor status" shows what is in quarantine'),
   // Memory.
   MEMORY_NOT_SHMEM: row('EINVAL', 1, false, 'pass a memfd'),
-  MEMORY_UNSEALED: row('EPERM', 1, false, 'add F_SEAL_SHRINK to the memfd'),
+  MEMORY_UNSEALED: row(
+    'EPERM',
+    1,
+    false,
+    'seal the memfd with F_SEAL_SHRINK, or serve with --allow-unsealed-memory',
+  ),
   MEMORY_WRITE_SEALED: row('EPERM', 1, false, 'map it read-only for the device'),
   MEMORY_READ_ONLY: row('EACCES', 1, false, 'pass a descriptor opened for reading and writing'),
   MEMORY_TOO_SMALL: row('EINVAL', 1, false, 'grow the memfd or map less of it'),

@@ -71,6 +71,8 @@ export const limits = {
 
   /** Live and queued leases of one uid. */
   leasesPerUidMax: 1024,
+  /** Window bytes that listening leases of one uid may leave with their holders. */
+  orphanBytesPerUidMax: 64 * 1024 * 1024,
   /** Requests of one uid in the wait queue. */
   waitersPerUidMax: 64,
   /** Maps of one lease at a time. */
@@ -81,6 +83,8 @@ export const limits = {
   leaseMemoryBytesMax: 2 ** 40,
   /** Bytes of client memory placed in the arena for one lease. */
   placedBytesPerLeaseMax: 1024 ** 3,
+  /** Bytes of client memory placed in the arena for one listening lease that asks for so much. */
+  placedBytesPerListenMax: 3 * 1024 ** 3,
   /** Bytes of client memory placed in the arena in all. */
   placedBytesMax: 3 * 1024 ** 3,
   /** 4 KiB page-table pages of one lease. */

@@ -38,9 +38,12 @@ export class ControlMethods {
   ): Promise<object | undefined> => {
     const request = toAcquireRequest(parameters);
     if (request.holder === 'acquirer') call.requireMore();
-    const { lease, fd, record } = await this.#options.desk.open(request, call);
+    const listener = parameters.listen === undefined ? undefined : call.takeFd(parameters.listen);
+    const { lease, fd, record } = await this.#options.desk.open(request, call, listener);
+    const first = fd === undefined ? { lease: record } : { lease: record, fd: 0 };
+    const fds = fd === undefined ? [] : [fd];
     if (!call.more) {
-      call.reply({ lease: record, fd: 0 }, { fds: [fd] });
+      call.reply(first, { fds });
       return undefined;
     }
     // Subscribed before the first reply: nothing that happens after it is missed.
@@ -53,7 +56,7 @@ export class ControlMethods {
       else pending.push({ event });
     });
     try {
-      call.reply({ lease: record, fd: 0 }, { continues: true, fds: [fd] });
+      call.reply(first, { continues: true, fds });
       started = true;
       for (const early of pending.splice(0)) call.reply(early, { continues: true });
       await Promise.race([lease.ended, aborted(call.closed)]);

@@ -237,9 +237,14 @@ export class Granter {
         vectors: slice.vectors.length,
         iovaPageBytes: fn.info.iovaPageBytes,
         apertureBytes: fn.info.aperture.end - fn.info.aperture.start,
+        windowBytes: slice.windows.reduce(
+          (sum, window) => sum + (window.mappable ? window.lengthBytes : 0),
+          0,
+        ),
       },
       usage: {
         leasesOfUid: this.#book.countOf(peer.uid) + this.#queue.countOf(peer.uid),
+        orphanBytesOfUid: this.#book.orphanBytesOf(peer.uid),
         draining: this.#draining,
       },
       limits: { ...limits },
@@ -269,7 +274,7 @@ export class Granter {
         createdMs: Math.round(os.clock.wallMs()),
       },
       {
-        free: () => this.#free(lease, pasid, iovaWindow),
+        free: () => this.#free(lease),
         quarantine: () => {
           this.#inventory.quarantine(slice, id);
           if (pasid !== undefined) this.#pasids.quarantine(pasid);
@@ -283,24 +288,32 @@ export class Granter {
   }
 
   #pickAddresses(terms: PolicyTerms): { pasid: number | undefined; iovaWindow: IovaRange } {
-    const pageBytes = this.#context.fn.info.iovaPageBytes;
-    const iovaWindow = this.#iovas.allocate(Math.max(terms.memoryBytes, pageBytes));
-    if (iovaWindow === undefined) {
-      throw new LessorError('QUOTA_EXCEEDED', 'no IOVA window of that size is left');
-    }
+    const iovaWindow = this.#pickWindow(terms);
     if (terms.isolation !== 'pasid') return { pasid: undefined, iovaWindow };
     const pasid = this.#pasids.allocate();
     if (pasid === undefined) {
-      this.#iovas.free(iovaWindow);
+      if (!terms.listen) this.#iovas.free(iovaWindow);
       throw new LessorError('QUOTA_EXCEEDED', 'every PASID is in use');
     }
     return { pasid, iovaWindow };
   }
 
-  #free(lease: BrokerLease, pasid: number | undefined, iovaWindow: IovaRange): void {
-    this.#inventory.release(lease.terms.slice);
+  /** A guest has its memory where it likes; policy saw to it that nobody else maps there. */
+  #pickWindow(terms: PolicyTerms): IovaRange {
+    const { aperture, iovaPageBytes } = this.#context.fn.info;
+    if (terms.listen) {
+      return { base: aperture.start, lengthBytes: aperture.end - aperture.start };
+    }
+    const iovaWindow = this.#iovas.allocate(Math.max(terms.memoryBytes, iovaPageBytes));
+    if (iovaWindow !== undefined) return iovaWindow;
+    throw new LessorError('QUOTA_EXCEEDED', 'no IOVA window of that size is left');
+  }
+
+  #free(lease: BrokerLease): void {
+    const { slice, pasid, iovaWindow, listen } = lease.terms;
+    this.#inventory.release(slice);
     if (pasid !== undefined) this.#pasids.free(pasid);
-    this.#iovas.free(iovaWindow);
+    if (!listen) this.#iovas.free(iovaWindow);
     this.#book.retire(lease);
     lease.onGone(() => this.#book.forget(lease));
     this.pump();

@@ -42,3 +42,17 @@ test('remembers the last 4096 that ended, and no more', () => {
   expect(() => book.find('id1', 1)).toThrow(failing('LEASE_ENDED'));
   expect(() => book.find('id4096', 1)).toThrow(failing('LEASE_ENDED'));
 });
+
+test('charges the windows of a VM to its uid until its monitor is gone', () => {
+  const book = new LeaseBook();
+  const layout = { regions: [{ mappedBytes: 4096 }, undefined, { mappedBytes: 8192 }] };
+  const vm = (id: string, uid: number, revocation: string): BrokerLease =>
+    ({ terms: { id, uid, epoch: 1, revocation, layout } }) as unknown as BrokerLease;
+  const mine = vm('a', 1000, 'orphan');
+  for (const one of [mine, vm('b', 1000, 'kernel'), vm('c', 7, 'orphan')]) book.add(one);
+  expect([book.orphanBytesOf(1000), book.orphanBytesOf(7)]).toEqual([12_288, 12_288]);
+  book.retire(mine);
+  expect(book.orphanBytesOf(1000)).toBe(12_288);
+  book.forget(mine);
+  expect(book.orphanBytesOf(1000)).toBe(0);
+});

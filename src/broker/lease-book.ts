@@ -50,6 +50,16 @@ export class LeaseBook {
     return count;
   }
 
+  /** Bytes of windows that stay, or will stay, with holders of this uid: see `orphan`. */
+  orphanBytesOf(uid: number): number {
+    let sum = 0;
+    for (const { terms } of [...this.#live.values(), ...this.#lingering]) {
+      if (terms.uid !== uid || terms.revocation !== 'orphan') continue;
+      for (const region of terms.layout.regions) sum += region?.mappedBytes ?? 0;
+    }
+    return sum;
+  }
+
   /**
    * A live lease by its id.
    *

@@ -1,24 +1,27 @@
 // Opens leases for peers and keeps what belongs to each: endpoint, tenure, descriptor.
+import { LessorError } from '../base/errors.js';
 import type { EndReason } from '../lease/types.js';
 import type { Fd } from '../os/fd.js';
 import type { HelperPool } from '../os/helper-types.js';
+import type { StreamSocket } from '../os/socket-types.js';
 import type { AcquireRequest } from '../policy/types.js';
 import type { VarlinkCall } from '../varlink/call.js';
 import type { EventRecord, LeaseRecord } from '../varlink/interface.js';
-import { serveVfioUser } from '../vfio-user/server.js';
+import { serveVfioUser, type VfioUserConnection } from '../vfio-user/server.js';
 import type { BrokerContext } from './context.js';
 import type { EventDetails } from './event-hub.js';
 import type { Granter } from './granter.js';
 import type { BrokerLease } from './lease.js';
 import type { LeaseBook } from './lease-book.js';
-import { LeaseEndpoint } from './lease-endpoint.js';
+import { type EndpointEvents, LeaseEndpoint } from './lease-endpoint.js';
+import { ListenPost } from './listen-post.js';
 import { leaseRecord } from './records.js';
 import { TenureWatch } from './tenure-watch.js';
 
 export interface OpenedLease {
   readonly lease: BrokerLease;
-  /** The client's end of the lease fd; the caller owns it. */
-  readonly fd: Fd;
+  /** The client's end of the lease fd; the caller owns it. Absent: a peer will connect. */
+  readonly fd: Fd | undefined;
   readonly record: LeaseRecord;
 }
 
@@ -36,26 +39,51 @@ export class LeaseDesk {
     this.#book = book;
   }
 
-  /** Grants a lease to the peer of `call` and serves its fd. */
-  async open(request: AcquireRequest, call: VarlinkCall): Promise<OpenedLease> {
-    const pidfd = call.peerPidfd();
-    let watched = false;
+  /**
+   * Grants a lease to the peer of `call` and serves its fd.
+   *
+   * @param listener - Where the peer to be served will connect. Owned in every outcome.
+   */
+  async open(
+    request: AcquireRequest,
+    call: VarlinkCall,
+    listener: Fd | undefined,
+  ): Promise<OpenedLease> {
+    let pidfd: Fd | undefined;
     try {
+      if (listener !== undefined) this.#checkListener(listener);
+      pidfd = call.peerPidfd();
       const lease = await this.#granter.acquire(request, call.credentials, call.closed);
-      try {
-        const tenure = new TenureWatch(this.#context.os, lease, pidfd);
-        watched = true;
-        this.#tenures.set(lease.terms.id, tenure);
-        void lease.settled.then(() => this.#close(lease));
-        const fd = this.#serve(lease, tenure);
-        return { lease, fd, record: leaseRecord(lease, tenure.expiresMs) };
-      } catch (error) {
-        // No descriptor left for its fd, say: nobody would hold it.
-        lease.dispatch({ type: 'release' });
-        throw error;
-      }
-    } finally {
-      if (!watched) pidfd.close();
+      const acquirer = pidfd;
+      pidfd = undefined;
+      const { tenure, fd } = this.#open(lease, acquirer, listener);
+      return { lease, fd, record: leaseRecord(lease, tenure.expiresMs) };
+    } catch (error) {
+      pidfd?.close();
+      listener?.close();
+      throw error;
+    }
+  }
+
+  /** Takes ownership of both descriptors, also when this throws. */
+  #open(
+    lease: BrokerLease,
+    pidfd: Fd,
+    listener: Fd | undefined,
+  ): { tenure: TenureWatch; fd: Fd | undefined } {
+    let tenure: TenureWatch | undefined;
+    try {
+      tenure = new TenureWatch(this.#context.os, lease, pidfd);
+      this.#tenures.set(lease.terms.id, tenure);
+      void lease.settled.then(() => this.#close(lease));
+      if (listener === undefined) return { tenure, fd: this.#serve(lease, tenure) };
+      this.#listen(lease, tenure, listener);
+      return { tenure, fd: undefined };
+    } catch (error) {
+      if (tenure === undefined) pidfd.close();
+      // No descriptor left for its fd, say: nobody would hold it.
+      lease.dispatch({ type: 'release' });
+      throw error;
     }
   }
 
@@ -114,25 +142,63 @@ export class LeaseDesk {
     return leases.flatMap((lease) => (lease.state.reason ? [lease.state.reason] : []));
   }
 
+  /** @throws LessorError `FD_REFUSED` */
+  #checkListener(listener: Fd): void {
+    if (this.#context.os.sockets.isListening(listener)) return;
+    throw new LessorError('FD_REFUSED', 'the descriptor is no listening Unix stream socket');
+  }
+
   #serve(lease: BrokerLease, tenure: TenureWatch): Fd {
-    const { os, bug } = this.#context;
+    const { os } = this.#context;
     const [ours, theirs] = os.sockets.pair();
-    const endpoint = new LeaseEndpoint(this.#context, lease, {
-      onEndOfFile: (farewell) => {
-        if (farewell) lease.dispatch({ type: 'release' });
-        else tenure.sign('endOfFile');
-      },
-    });
-    const connection = serveVfioUser(os.sockets.stream(ours), endpoint, {
-      clock: os.clock,
-      screen: { helpers: this.#helpers, uid: lease.terms.uid },
-      onBug: bug,
+    const connection = this.#connect(lease, os.sockets.stream(ours), {
+      onEndOfFile: (farewell) => this.#endOfFile(lease, tenure, farewell),
     });
     lease.attach({
       fence: () => connection.fence('ENODEV'),
       close: () => connection.close(),
+      keepsPeer: false,
     });
     return theirs;
+  }
+
+  /** The holder has no descriptor; a VM monitor will connect where it listens. */
+  #listen(lease: BrokerLease, tenure: TenureWatch, listener: Fd): void {
+    const { os, log, deadlines } = this.#context;
+    const { id, uid, holder } = lease.terms;
+    const post = new ListenPost({
+      os,
+      log,
+      helpers: this.#helpers,
+      listener,
+      leaseId: id,
+      uid,
+      negotiateMs: deadlines.listenNegotiateMs,
+      connectMs: holder === 'fd' ? deadlines.listenConnectMs : undefined,
+      serve: (socket, { opened, ended }) =>
+        this.#connect(lease, socket, { onOpened: opened, onEndOfFile: ended }),
+      onConnected: (peer) => lease.publish({ type: 'connected', pid: peer.pid }),
+      onEndOfFile: (farewell) => {
+        this.#endOfFile(lease, tenure, farewell);
+        lease.peerGone();
+      },
+      onAbandoned: () => lease.dispatch({ type: 'holderGone' }),
+    });
+    lease.attach(post);
+  }
+
+  #connect(lease: BrokerLease, socket: StreamSocket, events: EndpointEvents): VfioUserConnection {
+    const { os, bug } = this.#context;
+    return serveVfioUser(socket, new LeaseEndpoint(this.#context, lease, events), {
+      clock: os.clock,
+      screen: { helpers: this.#helpers, uid: lease.terms.uid },
+      onBug: bug,
+    });
+  }
+
+  #endOfFile(lease: BrokerLease, tenure: TenureWatch, farewell: boolean): void {
+    if (farewell) lease.dispatch({ type: 'release' });
+    else tenure.sign('endOfFile');
   }
 
   #close(lease: BrokerLease): void {

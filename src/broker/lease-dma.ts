@@ -23,6 +23,8 @@ export interface LeaseDmaOptions {
   readonly window: { readonly base: number; readonly lengthBytes: number };
   readonly pageBytes: number;
   readonly allowUnsealedMemory: boolean;
+  /** Bytes of client memory that may be placed at a time. */
+  readonly placedBytesMax: number;
   /** The memory behind a mapping vanished: the lease must end. */
   readonly onMemoryGone: (mapping: DmaMapping) => void;
 }
@@ -31,18 +33,19 @@ export class LeaseDma {
   readonly #options: LeaseDmaOptions;
   readonly #maps = new Map<number, DmaMapping>();
   readonly #watch: Disposable;
-  readonly account: DmaAccount = {
-    placedBytesMax: limits.placedBytesPerLeaseMax,
-    tablePagesMax: limits.tablePagesPerLeaseMax,
-    placedBytes: 0,
-    tablePages: 0,
-  };
+  readonly account: DmaAccount;
   #mappedBytes = 0;
   // Map and unmap of one lease happen in arrival order, each after the one before has settled.
   readonly #order = new Serial();
 
   constructor(options: LeaseDmaOptions) {
     this.#options = options;
+    this.account = {
+      placedBytesMax: options.placedBytesMax,
+      tablePagesMax: limits.tablePagesPerLeaseMax,
+      placedBytes: 0,
+      tablePages: 0,
+    };
     this.#watch = options.space.onMemoryGone((mapping) => {
       if (this.#maps.get(mapping.iova) === mapping) options.onMemoryGone(mapping);
     });

@@ -1,5 +1,5 @@
 // The vfio-user device that a lease is: what its holder reads, writes, maps and binds.
-import { LessorError } from '../base/errors.js';
+import { isLessorError, LessorError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { type CommandChange, ConfigSpace } from '../device/config-space.js';
 import { closeAll, type Fd } from '../os/fd.js';
@@ -23,14 +23,19 @@ import type {
   VfioUserEndpoint,
 } from '../vfio-user/endpoint.js';
 import type { BrokerContext } from './context.js';
+import { DoorbellWatch } from './doorbell-watch.js';
 import { KickLimiter } from './kick-limiter.js';
 import { type LeaseLayout, msixTableBytes, type PlacedWindow, resolveAccess } from './layout.js';
 import type { BrokerLease } from './lease.js';
 import { readRegister, writeRegister } from './register-bytes.js';
 
 const configBytes = 256;
+/** How long a guest's doorbell may wait for a device that sleeps. */
+const doorbellWatchMs = 4;
 
 export interface EndpointEvents {
+  /** The holder negotiated. */
+  readonly onOpened?: () => void;
   /** The connection is over. `farewell`: the holder had cleared COMMAND, as one that is done. */
   readonly onEndOfFile: (farewell: boolean) => void;
 }
@@ -84,6 +89,9 @@ export class LeaseEndpoint implements VfioUserEndpoint {
   readonly #msixTable: Uint8Array;
   readonly #kicks: KickLimiter;
   readonly #vectorCount: number;
+  readonly #explained = new Set<string>();
+  /** For guests, whose mapped doorbells nobody hears. */
+  readonly #doorbells: DoorbellWatch | undefined;
 
   constructor(context: BrokerContext, lease: BrokerLease, events: EndpointEvents) {
     const { info } = context.fn;
@@ -93,6 +101,9 @@ export class LeaseEndpoint implements VfioUserEndpoint {
     this.#events = events;
     this.#vectorCount = vectorList.length;
     this.#kicks = new KickLimiter(context.os.clock, limits.kicksPerSecondMax);
+    if (lease.terms.listen && mapped) {
+      this.#doorbells = new DoorbellWatch(context.os.clock, doorbellWatchMs, () => this.#kick());
+    }
     this.#msixTable = new Uint8Array(msixTableBytes(vectorList.length));
     this.regions = shownRegions(layout, mapped);
     this.irqs = shownIrqs(vectorList.length);
@@ -103,6 +114,10 @@ export class LeaseEndpoint implements VfioUserEndpoint {
       bars: layout.regions.flatMap((region) => (region === undefined ? [] : [region])),
       vendorCapabilities: [layout.capability],
     });
+  }
+
+  opened(): void {
+    this.#events.onOpened?.();
   }
 
   regionFd(region: number): Fd | undefined {
@@ -148,25 +163,41 @@ export class LeaseEndpoint implements VfioUserEndpoint {
     return this.#writeWindow(hit.window, backingOffsetBytes, hit.offsetBytes, bytes);
   }
 
-  dmaMap(request: DmaMapRequest): Promise<void> {
+  async dmaMap(request: DmaMapRequest): Promise<void> {
     try {
-      this.#lease.checkUse('map');
+      await this.#map(request);
     } catch (error) {
-      request.fd?.close();
+      this.#explain(error);
       throw error;
     }
-    const { readable, writable } = request;
-    if (!readable && !writable) {
-      request.fd?.close();
-      throw new LessorError('INVALID_ARGUMENT', 'a map that is neither readable nor writable');
+  }
+
+  #map(request: DmaMapRequest): Promise<void> {
+    const { readable, writable, fd } = request;
+    try {
+      this.#lease.checkUse('map');
+      if (!readable && !writable) {
+        throw new LessorError('INVALID_ARGUMENT', 'a map that is neither readable nor writable');
+      }
+    } catch (error) {
+      fd?.close();
+      throw error;
     }
     return this.#lease.resources.dma.map({
       iova: request.iova,
       lengthBytes: request.lengthBytes,
       offsetBytes: request.offsetBytes,
       access: readable && writable ? 'read-write' : readable ? 'read' : 'write',
-      fd: request.fd,
+      fd,
     });
+  }
+
+  /** A VM monitor shows an errno at most: its operator is told the rest, once for each code. */
+  #explain(error: unknown): void {
+    if (!this.#lease.terms.listen || !isLessorError(error) || this.#explained.has(error.code))
+      return;
+    this.#explained.add(error.code);
+    this.#lease.publish({ type: 'refused', reason: `${error.message}: ${error.hint}` });
   }
 
   dmaUnmap(range: DmaRange | 'all'): Promise<void> {
@@ -198,6 +229,7 @@ export class LeaseEndpoint implements VfioUserEndpoint {
   async reset(): Promise<void> {
     this.#lease.checkUse('reset');
     this.#config.reset();
+    this.#doorbells?.set(false);
     await this.#lease.terms.slice.permitDma?.(false);
     const { clock } = this.#context.os;
     const abort = new AbortController();
@@ -215,6 +247,7 @@ export class LeaseEndpoint implements VfioUserEndpoint {
 
   closed(error: Error | undefined): void {
     this.#kicks[Symbol.dispose]();
+    this.#doorbells?.[Symbol.dispose]();
     if (error !== undefined) {
       this.#context.log.info('lease fd ended', {
         lease: this.#lease.terms.id,
@@ -258,10 +291,14 @@ export class LeaseEndpoint implements VfioUserEndpoint {
         offsetBytes < doorbell.offsetBytes + doorbell.lengthBytes && end > doorbell.offsetBytes,
     );
     if (!rings) return;
-    this.#kicks.run(() => {
-      this.#lease.terms.slice.kick?.();
-      this.#context.fn.kick();
-    });
+    this.#kicks.run(() => this.#kick());
+  }
+
+  /** @returns False when the lease is over. */
+  #kick(): boolean {
+    this.#lease.terms.slice.kick?.();
+    this.#context.fn.kick();
+    return this.#lease.state.name === 'active' || this.#lease.state.name === 'revoking';
   }
 
   async #bind(start: number, fds: readonly Fd[], isRequest: boolean): Promise<void> {
@@ -278,9 +315,10 @@ export class LeaseEndpoint implements VfioUserEndpoint {
 
   #commandChanged(change: CommandChange): void | Promise<void> {
     const { slice } = this.#lease.terms;
-    if (change.memoryEnabled !== true && change.busMaster === undefined) return undefined;
+    if (change.memoryEnabled === undefined && change.busMaster === undefined) return undefined;
     const permit = async (): Promise<void> => {
       if (change.busMaster !== undefined) await slice.permitDma?.(change.busMaster);
+      this.#doorbells?.set(this.#config.memoryEnabled && this.#config.busMaster);
     };
     if (change.memoryEnabled === true && this.#lease.state.enabled !== true) {
       return this.#lease.enable().then(permit);

@@ -1,5 +1,6 @@
 // Everything a granted lease holds of the function, made in order and given back by the reclaim.
 import { AssertionFailure, LessorError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
 import { hex } from '../base/units.js';
 import type { Window } from '../function/types.js';
 import type { BrokerContext } from './context.js';
@@ -66,6 +67,7 @@ export class LeaseResources {
       window: iovaWindow,
       pageBytes: fn.info.iovaPageBytes,
       allowUnsealedMemory,
+      placedBytesMax: placedBytesMax(this.#terms),
       onMemoryGone: (mapping) =>
         this.#events.onBroken(`memory behind iova ${hex(mapping.iova)} was truncated`),
     });
@@ -106,6 +108,8 @@ export class LeaseResources {
 
   /** `orphan` when the bytes of some window stay with the holder, inert. */
   async zap(deadlineMs: number): Promise<'gone' | 'orphan'> {
+    // After the cut they reach nobody, and taking them away would kill a VM monitor.
+    if (this.#terms.revocation === 'orphan') return 'orphan';
     const outcomes = await Promise.all(this.#windows.map((window) => window.zap(deadlineMs)));
     return outcomes.includes('orphan') ? 'orphan' : 'gone';
   }
@@ -127,4 +131,13 @@ export class LeaseResources {
     this.#dma = undefined;
     await Promise.all(this.#windows.splice(0).map((window) => window[Symbol.asyncDispose]()));
   }
+}
+
+/** A guest's whole memory is mapped: as much as was asked for, where that is more than usual. */
+function placedBytesMax({ listen, memoryBytes }: LeaseTerms): number {
+  if (!listen) return limits.placedBytesPerLeaseMax;
+  return Math.max(
+    limits.placedBytesPerLeaseMax,
+    Math.min(memoryBytes, limits.placedBytesPerListenMax),
+  );
 }

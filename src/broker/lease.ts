@@ -22,6 +22,8 @@ import { runPhase } from './reclaim.js';
 export interface LeaseConnection {
   fence(): void;
   close(): void;
+  /** After the end it goes on answering until the peer has had enough: a VM monitor's. */
+  readonly keepsPeer: boolean;
 }
 
 export interface LeaseHooks {
@@ -49,6 +51,7 @@ export class BrokerLease {
   #connection: LeaseConnection | undefined;
   #graceTimer: Disposable | undefined;
   #lingerTimer: Disposable | undefined;
+  #isOver = false;
   #isGone = false;
   readonly #gone = new Listeners<void>();
   #idle = false;
@@ -244,6 +247,8 @@ export class BrokerLease {
     this.#graceTimer?.[Symbol.dispose]();
     this.publish({ type: 'ended', reason: describeReason(reason) });
     this.#resolveEnded(reason);
+    this.#isOver = true;
+    if (this.#connection?.keepsPeer) return;
     const { os, deadlines } = this.#context;
     this.#lingerTimer = os.clock.after(deadlines.fencedEndpointMs, () => this.closeConnection());
   }
@@ -260,6 +265,11 @@ export class BrokerLease {
     if (phase === 'quiesce') this.#idle = idle;
     this.publish({ type: 'phase', phase, micros, outcome });
     this.dispatch(timedOut ? { type: 'phaseTimeout', phase } : { type: 'phaseDone', phase, idle });
+  }
+
+  /** The peer of a listening lease is gone: when the lease has ended, so is all of it. */
+  peerGone(): void {
+    if (this.#isOver) this.closeConnection();
   }
 
   /** Closes the endpoint, which after the end has only answered ENODEV. */

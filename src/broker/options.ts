@@ -29,6 +29,10 @@ export interface Deadlines {
   readonly resetFunctionMs: number;
   /** How long an ended lease's endpoint goes on answering ENODEV. */
   readonly fencedEndpointMs: number;
+  /** How long a peer of a listening lease may take to negotiate before it is dropped. */
+  readonly listenNegotiateMs: number;
+  /** How long a listening lease that nobody else holds (`holder: 'fd'`) waits for its peer. */
+  readonly listenConnectMs: number;
 }
 
 export const defaultDeadlines: Deadlines = {
@@ -43,6 +47,8 @@ export const defaultDeadlines: Deadlines = {
   unmapMs: 1000,
   resetFunctionMs: 5000,
   fencedEndpointMs: 5000,
+  listenNegotiateMs: 5000,
+  listenConnectMs: 60_000,
 };
 
 export interface BrokerOptions {

@@ -1,5 +1,6 @@
 // `lessor acquire`: hold a lease in the foreground, or become a program that holds it.
 import { writeSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { LessorError } from '../base/errors.js';
 import type { AcquireRequest } from '../client/client.js';
@@ -7,6 +8,7 @@ import { connect } from '../client/index.js';
 import { createOs, resolveInPath } from '../os/index.js';
 import { parseBytes, parseCount, parseDurationMs } from './arguments.js';
 import { printJson, tell } from './output.js';
+import { qemuArguments, shellWords } from './qemu-words.js';
 import { socketOf } from './sockets.js';
 
 interface AcquireOptions {
@@ -19,6 +21,7 @@ interface AcquireOptions {
   readonly exclusive?: boolean;
   readonly ttl?: number;
   readonly wait?: number;
+  readonly listen?: string;
   readonly json?: boolean;
 }
 
@@ -88,6 +91,50 @@ async function hold(options: AcquireOptions, command: Command): Promise<void> {
   }
 }
 
+/** Holds a lease that a VM monitor uses, until it is done with it. */
+async function serveMonitor(
+  path: string,
+  options: AcquireOptions,
+  command: Command,
+): Promise<void> {
+  const client = await connect({ socket: socketOf(command) });
+  try {
+    await using lease = await client.acquire({ ...requestOf(options), listen: { path } });
+    const stop = (): void => {
+      lease.close().catch(() => undefined);
+    };
+    process.once('SIGINT', stop);
+    process.once('SIGTERM', stop);
+    lease.on('connected', ({ pid }) => tell(`process ${pid} has the lease`));
+    lease.on('refused', ({ reason }) => tell(`refused to it: ${reason}`));
+    lease.on('revoking', ({ reason, graceMs }) => tell(`ends in ${graceMs} ms: ${reason}`));
+    lease.on('fault', ({ iova, access }) => tell(`fault: ${access} at 0x${iova.toString(16)}`));
+    const { record } = lease;
+    const qemu = qemuArguments(path, options.memory);
+    if (options.json) {
+      printJson({ ...record, listen: path, qemu });
+    } else {
+      tell(`holding ${record.slice} as ${record.id} for a VM monitor; Ctrl-C releases it`);
+      tell(`  qemu-system-x86_64 ${shellWords(qemu)}`);
+    }
+    const end = await lease.ended;
+    tell(`ended: ${end.reason}`);
+    if (!end.released) throw new LessorError('LEASE_REVOKED', end.reason);
+  } finally {
+    client.close();
+  }
+}
+
+function run(words: readonly string[], options: AcquireOptions, command: Command): Promise<void> {
+  const { listen } = options;
+  if (listen === undefined)
+    return words.length > 0 ? become(words, options, command) : hold(options, command);
+  if (words.length === 0) return serveMonitor(resolve(listen), options, command);
+  throw new LessorError('INVALID_ARGUMENT', '--listen and a command', {
+    hint: 'the VM monitor holds the lease, or the command does',
+  });
+}
+
 export function addAcquireCommand(program: Command): void {
   program
     .command('acquire')
@@ -102,6 +149,7 @@ export function addAcquireCommand(program: Command): void {
     .option('--exclusive', 'be the only lease on the function')
     .option('--ttl <time>', 'end by itself after this time', parseDurationMs)
     .option('--wait <time>', 'wait in the queue for a free slice', parseDurationMs)
+    .option('--listen <path>', 'let a VM monitor connect to this socket and use the lease')
     .option('--json', 'the lease as JSON on stdout')
     .passThroughOptions()
     .addHelpText(
@@ -112,9 +160,8 @@ The program finds the lease fd and its control connection at descriptors 3 and 4
 
 Examples:
   lessor acquire --memory 64k --json
-  lessor acquire --kind queue --ttl 5m -- node worker.js`,
+  lessor acquire --kind queue --ttl 5m -- node worker.js
+  lessor acquire --memory 2g --listen /run/vm1/queue.sock`,
     )
-    .action((words: string[], options: AcquireOptions, command: Command) =>
-      words.length > 0 ? become(words, options, command) : hold(options, command),
-    );
+    .action(run);
 }

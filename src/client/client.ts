@@ -1,5 +1,5 @@
 // A client of a broker: asks for leases, lists them, watches events.
-import { LessorError } from '../base/errors.js';
+import { assert, LessorError } from '../base/errors.js';
 import type { Fd } from '../os/fd.js';
 import type { Os } from '../os/os-types.js';
 import type { StreamSocket } from '../os/socket-types.js';
@@ -15,6 +15,7 @@ import type { MoreReplies } from '../varlink/reply-queue.js';
 import { execWithLease } from './handover.js';
 import type { Lease } from './lease.js';
 import { LeaseEvents } from './lease-events.js';
+import { bindListener, ListeningLease, type ListenPlace } from './listening-lease.js';
 import { openLease } from './open-lease.js';
 
 const service = 'io.lessor.Control';
@@ -23,6 +24,11 @@ const answerMs = 10_000;
 export interface AcquireRequest extends Omit<AcquireParameters, 'listen'> {
   /** False: the caller calls `lease.enable()` itself, after mapping memory. Default true. */
   readonly enable?: boolean;
+}
+
+/** A lease for a VM monitor, which connects to a socket that this process makes. */
+export interface ListenRequest extends Omit<AcquireRequest, 'enable' | 'holder'> {
+  readonly listen: ListenPlace;
 }
 
 /** A lease that was not touched, to be given to another program. Descriptors are owned. */
@@ -41,7 +47,7 @@ export interface Monitor {
 
 interface RawLease {
   readonly record: LeaseRecord;
-  readonly fd: Fd;
+  readonly fd: Fd | undefined;
   readonly socket: StreamSocket;
   readonly connection: VarlinkClient;
   readonly replies: MoreReplies<AcquireReply> | undefined;
@@ -68,13 +74,24 @@ export class Client implements Disposable {
   }
 
   /**
+   * Takes a lease for a VM monitor: this process binds `listen.path`, the broker takes from it the
+   * one connection that is the lease, and this process holds the lease meanwhile. The function's
+   * isolation must be `pasid`, or the request `exclusive`; `memoryBytes` is how much memory the
+   * guest has.
+   *
+   * @throws LessorError `INVALID_ARGUMENT` when the path is taken, and as for other leases.
+   */
+  async acquire(request: ListenRequest): Promise<ListeningLease>;
+  /**
    * Takes a lease: windows mapped, interrupts ready, device enabled.
    *
    * @throws LessorError `NO_FREE_SLICE`, `DENIED`, `UNKNOWN_KIND`, `ISOLATION_UNAVAILABLE`, ...
    */
-  async acquire(request: AcquireRequest): Promise<Lease> {
+  async acquire(request: AcquireRequest): Promise<Lease>;
+  async acquire(request: AcquireRequest | ListenRequest): Promise<Lease | ListeningLease> {
+    if ('listen' in request) return this.#acquireListening(request);
     const { enable = true } = request;
-    const raw = await this.#acquire(request);
+    const raw = withFd(await this.#acquire(request));
     const events =
       raw.replies === undefined ? undefined : new LeaseEvents(raw.connection, raw.replies);
     if (events === undefined) raw.connection[Symbol.dispose]();
@@ -83,7 +100,7 @@ export class Client implements Disposable {
 
   /** Takes a lease for another program; no byte is sent on it. */
   async acquireForHandover(request: AcquireRequest): Promise<Handover> {
-    const raw = await this.#acquire(request);
+    const raw = withFd(await this.#acquire(request));
     if (raw.replies === undefined) {
       raw.connection[Symbol.dispose]();
       return { record: raw.record, lease: raw.fd, control: undefined };
@@ -153,31 +170,70 @@ export class Client implements Disposable {
     return reply.parameters;
   }
 
-  async #acquire(request: AcquireRequest): Promise<RawLease> {
+  async #acquireListening({ listen, ...request }: ListenRequest): Promise<ListeningLease> {
+    const socket = bindListener(this.#os, listen);
+    try {
+      const raw = await this.#acquire(request, socket.fd);
+      // From here on the broker alone listens: when it has a peer, nobody else gets a connection.
+      socket.fd.close();
+      const { record, connection, replies } = raw;
+      raw.fd?.close();
+      assert(replies !== undefined, 'the acquirer of a listening lease holds it');
+      const events = new LeaseEvents(connection, replies);
+      return new ListeningLease({
+        record,
+        socket,
+        events,
+        release: () => this.#releaseAlone(record.id),
+      });
+    } catch (error) {
+      socket[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** By a connection of its own: this client may have been closed since. */
+  async #releaseAlone(id: string): Promise<void> {
+    using connection = this.#connect().connection;
+    await connection.call(`${service}.Release`, { id }, { deadlineMs: answerMs });
+  }
+
+  async #acquire(request: AcquireRequest, listener?: Fd): Promise<RawLease> {
     const { enable: _, ...parameters } = request;
     const { connection, socket } = this.#connect();
-    const options = { deadlineMs: answerMs + (request.waitMs ?? 0) };
+    const options = {
+      deadlineMs: answerMs + (request.waitMs ?? 0),
+      ...(listener === undefined ? {} : { fds: [listener.duplicate()] }),
+    };
+    const asked = listener === undefined ? parameters : { ...parameters, listen: 0 };
     const method = `${service}.Acquire`;
     try {
       const replies =
         request.holder === 'fd'
           ? undefined
-          : connection.callMore<AcquireReply>(method, parameters, options);
+          : connection.callMore<AcquireReply>(method, asked, options);
       const reply =
         replies === undefined
-          ? await connection.call<AcquireReply>(method, parameters, options)
+          ? await connection.call<AcquireReply>(method, asked, options)
           : await replies.next();
       const { lease: record, fd: index } = reply?.parameters ?? {};
-      const fd = index === undefined ? undefined : reply?.fds[index];
-      if (record === undefined || fd === undefined) {
-        throw new LessorError('FRAME_MALFORMED', 'the broker granted a lease without a descriptor');
+      if (record === undefined) {
+        throw new LessorError('FRAME_MALFORMED', 'the broker answered without a lease');
       }
+      const fd = index === undefined ? undefined : reply?.fds[index];
       return { record, fd, socket, connection, replies };
     } catch (error) {
       connection[Symbol.dispose]();
       throw error;
     }
   }
+}
+
+function withFd(raw: RawLease): RawLease & { readonly fd: Fd } {
+  const { fd } = raw;
+  if (fd !== undefined) return { ...raw, fd };
+  raw.connection[Symbol.dispose]();
+  throw new LessorError('FRAME_MALFORMED', 'the broker granted a lease without a descriptor');
 }
 
 /** @throws LessorError `BROKER_NOT_FOUND` with the path, OsError otherwise. */

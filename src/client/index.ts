@@ -1,15 +1,22 @@
 // lessor/client: hold leases of a function that a broker owns.
 import { AdminClient } from './admin.js';
-import type { AcquireRequest } from './client.js';
+import type { AcquireRequest, ListenRequest } from './client.js';
 import { Client } from './client.js';
 import type { Lease } from './lease.js';
+import type { ListeningLease } from './listening-lease.js';
 import { adminPathOf, findControlSocket } from './run-directory.js';
 import { sharedOs } from './shared-os.js';
 
 export { isLessorError, LessorError } from '../base/errors.js';
 export type { EventRecord, FaultRecord, InfoReply, LeaseRecord } from '../varlink/interface.js';
 export { AdminClient, type Inspection } from './admin.js';
-export { type AcquireRequest, Client, type Handover, type Monitor } from './client.js';
+export {
+  type AcquireRequest,
+  Client,
+  type Handover,
+  type ListenRequest,
+  type Monitor,
+} from './client.js';
 export { fromEnvironment } from './from-environment.js';
 export type { LeaseInterrupt } from './interrupt.js';
 export {
@@ -20,6 +27,11 @@ export {
   type LeaseMapping,
 } from './lease.js';
 export type { LeaseMemory } from './lease-memory.js';
+export {
+  ListeningLease,
+  type ListeningLeaseEventMap,
+  type ListenPlace,
+} from './listening-lease.js';
 export type { LeaseWindow, MappedWindow, MessageWindow } from './window.js';
 
 export interface ConnectOptions {
@@ -40,8 +52,13 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
   return new Client(sharedOs(), controlSocket(options));
 }
 
+/** Connects to a broker and takes a lease for a VM monitor; both end with the lease. */
+export async function acquire(request: ListenRequest & ConnectOptions): Promise<ListeningLease>;
 /** Connects to a broker and takes a lease; both end with the lease. */
-export async function acquire(request: AcquireRequest & ConnectOptions): Promise<Lease> {
+export async function acquire(request: AcquireRequest & ConnectOptions): Promise<Lease>;
+export async function acquire(
+  request: (AcquireRequest | ListenRequest) & ConnectOptions,
+): Promise<Lease | ListeningLease> {
   const { socket, ...rest } = request;
   const client = await connect(socket === undefined ? {} : { socket });
   try {

@@ -6,6 +6,10 @@ import type { AcquireReply, EventRecord, FaultRecord } from '../varlink/interfac
 import type { MoreReplies } from '../varlink/reply-queue.js';
 
 export interface LeaseEventSink {
+  /** Of a listening lease: the process that connected. */
+  connected?(pid: number): void;
+  /** Of a listening lease: what its peer was refused, in words. */
+  refused?(reason: string): void;
   revoking(reason: string, graceMs: number): void;
   fault(fault: FaultRecord): void;
   /** Called once: the broker's word, or that the connection to it is gone. */
@@ -61,6 +65,8 @@ export class LeaseEvents {
   }
 
   #deliver(event: EventRecord, sink: LeaseEventSink): void {
+    if (event.type === 'connected') sink.connected?.(event.pid ?? 0);
+    if (event.type === 'refused') sink.refused?.(event.reason ?? '');
     if (event.type === 'revoking') sink.revoking(event.reason ?? '', event.graceMs ?? 0);
     if (event.type === 'fault' && event.fault !== undefined) sink.fault(event.fault);
     if (event.type === 'ended') {

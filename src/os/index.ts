@@ -12,6 +12,7 @@ export { createOs } from './os.js';
 export type { Os } from './os-types.js';
 export type { ExecRequest, ProcessOs } from './process-types.js';
 export type {
+  BoundSocket,
   ListenerSocket,
   PeerCredentials,
   SocketOs,

@@ -6,8 +6,11 @@ export const SOCK_STREAM = 1;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOL_SOCKET = 1;
+export const SO_TYPE = 3;
 export const SO_OOBINLINE = 10;
 export const SO_PEERCRED = 17;
+export const SO_ACCEPTCONN = 30;
+export const SO_DOMAIN = 39;
 export const SO_PEERPIDFD = 77;
 /** Linux 6.16. */
 export const SO_PASSRIGHTS = 83;

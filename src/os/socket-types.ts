@@ -67,6 +67,12 @@ export interface ListenerSocket extends Disposable {
   readonly path: string;
 }
 
+/** A listening socket from which nobody here takes connections: to be passed on. */
+export interface BoundSocket extends Disposable {
+  readonly path: string;
+  readonly fd: Fd;
+}
+
 export interface SocketOs {
   /** Two connected sockets. */
   pair(): [Fd, Fd];
@@ -74,6 +80,24 @@ export interface SocketOs {
   stream(fd: Fd): StreamSocket;
   /** Binds (mode of the socket file in octal), listens, and hands over each connection. */
   listen(path: string, mode: number, onConnection: (socket: StreamSocket) => void): ListenerSocket;
+  /**
+   * Binds and listens, and takes no connection. Disposing closes the descriptor and removes the
+   * file, unless another took its place.
+   *
+   * @param mode - Of the socket file, in octal.
+   * @param backlog - Connections that may wait.
+   */
+  bind(path: string, mode: number, backlog: number): BoundSocket;
+  /** True for a listening AF_UNIX stream socket. Cannot block, whatever the descriptor is. */
+  isListening(fd: Fd): boolean;
+  /**
+   * Calls back, from the event loop, while a connection waits on a listening socket, or the socket
+   * was shut down. Nothing is accepted. Sets O_NONBLOCK.
+   *
+   * @param fd - One for which `isListening` holds. Stays open until the result is disposed.
+   * @throws OsError when waiting cannot start.
+   */
+  onConnectable(fd: Fd, listener: () => void): Disposable;
   /** @throws OsError ENOENT, ECONNREFUSED, EACCES. */
   connect(path: string): StreamSocket;
 }

@@ -1,11 +1,23 @@
 // Stream sockets of the operating system.
 import type { Clock } from '../base/clock.js';
+import { OsBoundSocket } from './bound-socket.js';
 import { Fd } from './fd.js';
 import { OsListenerSocket } from './listener-socket.js';
 import { checkResult } from './native-result.js';
-import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from './socket-constants.js';
+import { pollEvents } from './native-sockets.js';
+import { Readiness } from './readiness.js';
+import {
+  AF_UNIX,
+  SO_ACCEPTCONN,
+  SO_DOMAIN,
+  SO_TYPE,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from './socket-constants.js';
 import { machineSocketFiles, type SocketFiles } from './socket-file.js';
-import type { ListenerSocket, SocketOs, StreamSocket } from './socket-types.js';
+import type { BoundSocket, ListenerSocket, SocketOs, StreamSocket } from './socket-types.js';
 import { OsStreamSocket, type StreamCalls } from './stream-socket.js';
 import { unixAddress } from './unix-address.js';
 
@@ -38,6 +50,32 @@ export class OsSockets implements SocketOs {
     onConnection: (connection: StreamSocket) => void,
   ): ListenerSocket {
     return new OsListenerSocket(this.#calls, this.#clock, this.#files, path, mode, onConnection);
+  }
+
+  bind(path: string, mode: number, backlog: number): BoundSocket {
+    return new OsBoundSocket(this.#calls, this.#files, path, mode, backlog);
+  }
+
+  isListening(fd: Fd): boolean {
+    return (
+      this.#integerOption(fd, SO_DOMAIN) === AF_UNIX &&
+      this.#integerOption(fd, SO_TYPE) === SOCK_STREAM &&
+      this.#integerOption(fd, SO_ACCEPTCONN) === 1
+    );
+  }
+
+  onConnectable(fd: Fd, listener: () => void): Disposable {
+    const readiness = new Readiness(this.#calls, fd.number, listener);
+    readiness.want(pollEvents.readable);
+    return readiness;
+  }
+
+  /** Undefined for what is no socket. */
+  #integerOption(fd: Fd, name: number): number | undefined {
+    const value = new Int32Array(1);
+    const bytes = new Uint8Array(value.buffer);
+    const result = this.#calls.getSocketOption(fd.number, SOL_SOCKET, name, bytes);
+    return result < 0 ? undefined : value[0];
   }
 
   /** Never waits: `EAGAIN` when the listener's queue is full. */

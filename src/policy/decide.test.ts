@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../base/errors.js';
 import { type Isolation, isolations, type Revocation } from '../base/labels.js';
 import { limits } from '../base/limits.js';
-import { decide } from './decide.js';
+import { connectDenial, decide } from './decide.js';
 import { adminDenial, manageDenial } from './operate.js';
 import { toAcquireRequest } from './request.js';
 import type { AcquireRequest, Facts, LeaseTerms } from './types.js';
@@ -18,8 +18,9 @@ const facts: Facts = {
     vectors: 2,
     iovaPageBytes: 4096,
     apertureBytes: 2 ** 47,
+    windowBytes: 8192,
   },
-  usage: { leasesOfUid: 0, draining: false },
+  usage: { leasesOfUid: 0, orphanBytesOfUid: 0, draining: false },
   limits,
 };
 
@@ -47,7 +48,7 @@ describe('who may acquire', () => {
   });
 
   test('nobody while the broker drains', () => {
-    expect(verdict({}, { usage: { leasesOfUid: 0, draining: true } })).toBe('DENIED');
+    expect(verdict({}, { usage: { ...facts.usage, draining: true } })).toBe('DENIED');
   });
 });
 
@@ -64,6 +65,7 @@ test('the terms of a plain request', () => {
     waitMs: 0,
     priority: 0,
     allowUnsealedMemory: false,
+    listen: false,
   };
   expect(verdict({})).toEqual(terms);
 });
@@ -92,7 +94,7 @@ describe('limits', () => {
   });
 
   test('leases of one uid', () => {
-    const usage = (leasesOfUid: number) => ({ usage: { leasesOfUid, draining: false } });
+    const usage = (leasesOfUid: number) => ({ usage: { ...facts.usage, leasesOfUid } });
     expect(verdict({}, usage(limits.leasesPerUidMax - 1))).toMatchObject({ vectors: 2 });
     expect(verdict({}, usage(limits.leasesPerUidMax))).toBe('QUOTA_EXCEEDED');
   });
@@ -180,8 +182,68 @@ describe('revocation', () => {
   });
 });
 
-test('a lease on a socket of the client is not served', () => {
-  expect(verdict({ listen: true })).toBe('UNSUPPORTED');
+describe('a lease for a VM monitor', () => {
+  const listen = { listen: true };
+
+  test.each<[Isolation, boolean, string]>([
+    ['pasid', false, 'pasid'],
+    ['pasid', true, 'pasid'],
+    ['device-bounds', false, '-'],
+    ['device-bounds', true, 'exclusive'],
+    ['exclusive', true, 'exclusive'],
+    ['server', false, '-'],
+    ['server', true, 'server'],
+    ['cooperative', false, '-'],
+    ['cooperative', true, 'exclusive'],
+  ])('%s on offer, alone: %s: %s', (isolation, exclusive, wanted) => {
+    const switches = { ...facts.switches, allowCooperative: true };
+    const answer = verdict({ ...listen, exclusive }, { ...offering({ isolation }), switches });
+    if (wanted === '-') expect(answer).toBe('ISOLATION_UNAVAILABLE');
+    else expect(answer).toMatchObject({ isolation: wanted, listen: true });
+  });
+
+  test('says what to do about a shared address space', () => {
+    const offered = offering({ isolation: 'device-bounds' });
+    const answer = decide({ ...plain, ...listen }, { ...facts, ...offered });
+    expect(answer).toMatchObject({ hint: expect.stringContaining('exclusive') });
+  });
+
+  test.each<[Revocation | undefined, readonly Revocation[], string]>([
+    [undefined, ['kernel', 'mediated'], 'orphan'],
+    ['orphan', ['kernel', 'mediated'], 'orphan'],
+    ['kernel', ['kernel', 'mediated'], 'mediated'],
+    ['mediated', ['kernel', 'mediated'], 'mediated'],
+    ['kernel', ['kernel'], '-'],
+    [undefined, ['mediated'], 'mediated'],
+    [undefined, ['process'], '-'],
+  ])('at least %s of %j: %s', (revocation, revocations, wanted) => {
+    const answer = verdict({ ...listen, revocation }, offering({ revocations }));
+    if (wanted === '-') expect(answer).toBe('REVOCATION_UNAVAILABLE');
+    else expect(answer).toMatchObject({ revocation: wanted });
+  });
+
+  test('window bytes of a uid, at the limit and one window past it', () => {
+    const used = (orphanBytesOfUid: number) => ({ usage: { ...facts.usage, orphanBytesOfUid } });
+    const { orphanBytesPerUidMax } = limits;
+    expect(verdict(listen, used(orphanBytesPerUidMax - 8192))).toMatchObject(listen);
+    expect(verdict(listen, used(orphanBytesPerUidMax - 8191))).toBe('QUOTA_EXCEEDED');
+    // Registers by message leave nothing with the holder.
+    expect(
+      verdict({ ...listen, revocation: 'mediated' }, used(orphanBytesPerUidMax)),
+    ).toMatchObject({ revocation: 'mediated' });
+    expect(verdict({}, used(orphanBytesPerUidMax))).toMatchObject({ listen: false });
+  });
+
+  test.each([
+    [1000, 1000, true],
+    [0, 1000, true],
+    [1001, 1000, false],
+    [1000, 0, false],
+    [0, 0, true],
+  ])('uid %i may use a lease of uid %i: %s', (peerUid, leaseUid, allowed) => {
+    const denial = connectDenial(peerUid, leaseUid);
+    expect(denial?.code).toBe(allowed ? undefined : 'DENIED');
+  });
 });
 
 describe('who may renew and release', () => {

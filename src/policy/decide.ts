@@ -22,13 +22,12 @@ export function isAdmitted(uid: number, brokerUid: number): boolean {
 export function decide(request: AcquireRequest, facts: Facts): Verdict {
   const denial = personDenial(facts) ?? sizeDenial(request, facts);
   if (denial) return denial;
-  if (request.listen) {
-    return deny('UNSUPPORTED', 'leases that listen on a socket of the client are not served yet');
-  }
-  const revocation = chooseRevocation(request, facts);
-  if (revocation === undefined) return revocationDenial(request, facts);
+  const offered = offeredRevocations(request, facts);
+  const revocation = chooseRevocation(request, offered);
+  if (revocation === undefined) return revocationDenial(request, offered);
   const isolation = isolationOf(request, facts, revocation);
-  const weak = isolationDenial(request, facts, isolation);
+  const weak =
+    isolationDenial(request, facts, isolation) ?? listenDenial(request, facts, revocation);
   if (weak) return weak;
   return {
     allow: true,
@@ -44,6 +43,7 @@ export function decide(request: AcquireRequest, facts: Facts): Verdict {
       waitMs: request.waitMs,
       priority: request.priority,
       allowUnsealedMemory: facts.switches.allowUnsealedMemory,
+      listen: request.listen,
     },
   };
 }
@@ -74,19 +74,34 @@ function sizeDenial(request: AcquireRequest, { offer, limits }: Facts): Denial |
   );
 }
 
+/**
+ * What this request can have. A VM monitor has registers mapped into its guest, where a mapping
+ * that was taken away kills the monitor: it keeps the bytes, which reach nobody. It cannot hold the
+ * whole device: the broker would have to kill it.
+ */
+function offeredRevocations(request: AcquireRequest, { offer }: Facts): readonly Revocation[] {
+  if (!request.listen) return offer.revocations;
+  return offer.revocations
+    .filter((offered) => offered !== 'process')
+    .map((offered) => (offered === 'kernel' ? 'orphan' : offered));
+}
+
 /** The preferred one of those that satisfy the request. */
-function chooseRevocation(request: AcquireRequest, { offer }: Facts): Revocation | undefined {
-  return offer.revocations.find(
+function chooseRevocation(
+  request: AcquireRequest,
+  revocations: readonly Revocation[],
+): Revocation | undefined {
+  return revocations.find(
     (offered) =>
       (request.revocation === undefined || revocationAtLeast(offered, request.revocation)) &&
       !(request.mapped && offered === 'mediated'),
   );
 }
 
-function revocationDenial(request: AcquireRequest, { offer }: Facts): Denial {
+function revocationDenial(request: AcquireRequest, revocations: readonly Revocation[]): Denial {
   const wanted = request.revocation ?? 'any revocation';
   const mapped = request.mapped ? ' with mapped windows' : '';
-  const offered = offer.revocations.join(', ') || 'none';
+  const offered = revocations.join(', ') || 'none';
   return deny('REVOCATION_UNAVAILABLE', `${wanted}${mapped} is not on offer, only: ${offered}`);
 }
 
@@ -117,4 +132,38 @@ function isolationDenial(
     return { ...denial, hint: 'serve with --allow-cooperative, or ask for an exclusive lease' };
   }
   return undefined;
+}
+
+/**
+ * A VM monitor maps all of its guest's memory where the guest has it: it needs an address space
+ * that it shares with nobody, and windows that do not take it along when they end.
+ */
+function listenDenial(
+  request: AcquireRequest,
+  { offer, usage, limits }: Facts,
+  revocation: Revocation,
+): Denial | undefined {
+  if (!request.listen) return undefined;
+  if (offer.isolation !== 'pasid' && !request.exclusive) {
+    const what = `leases of this function share an address space (${offer.isolation})`;
+    const denial = deny('ISOLATION_UNAVAILABLE', `${what}: a VM needs one of its own`);
+    return { ...denial, hint: 'ask for an exclusive lease, or serve with isolation pasid' };
+  }
+  const orphanBytes = usage.orphanBytesOfUid + (revocation === 'orphan' ? offer.windowBytes : 0);
+  if (orphanBytes > limits.orphanBytesPerUidMax) {
+    const detail = `${orphanBytes} bytes of windows are over ${limits.orphanBytesPerUidMax}`;
+    const hint = 'let VM monitors close the connections of leases that ended';
+    return { ...deny('QUOTA_EXCEEDED', detail), hint };
+  }
+  return undefined;
+}
+
+/**
+ * May this process use what another's listening lease serves? Its own user and root may: who else
+ * can open the socket is up to the mode of a file that the broker did not make. Undefined: allowed.
+ */
+export function connectDenial(peerUid: number, leaseUid: number): Denial | undefined {
+  if (peerUid === leaseUid || peerUid === 0) return undefined;
+  const detail = `uid ${peerUid} may not use a lease of uid ${leaseUid}`;
+  return deny('DENIED', detail);
 }

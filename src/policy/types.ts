@@ -21,6 +21,7 @@ export interface AcquireRequest {
   readonly holder: 'acquirer' | 'fd';
   readonly waitMs: number;
   readonly priority: number;
+  /** The client listens on a socket of its own, for a VM monitor to connect to. */
   readonly listen: boolean;
 }
 
@@ -47,17 +48,22 @@ export interface Offer {
   readonly iovaPageBytes: number;
   /** Bytes that an IOVA window can have at most on this function. */
   readonly apertureBytes: number;
+  /** Bytes of the windows of one slice that clients map. */
+  readonly windowBytes: number;
 }
 
 export interface Usage {
   /** Live, queued and quarantined leases of the peer's uid. */
   readonly leasesOfUid: number;
+  /** Window bytes of the uid's listening leases, until their connections have ended. */
+  readonly orphanBytesOfUid: number;
   readonly draining: boolean;
 }
 
 /** Site limits, at most those of src/base/limits.ts. */
 export interface PolicyLimits {
   readonly leasesPerUidMax: number;
+  readonly orphanBytesPerUidMax: number;
   readonly leaseMemoryBytesMax: number;
   readonly vectorsPerLeaseMax: number;
   readonly ttlMsMax: number;
@@ -88,6 +94,8 @@ export interface LeaseTerms {
   readonly waitMs: number;
   readonly priority: number;
   readonly allowUnsealedMemory: boolean;
+  /** The IOVA window is the whole of an address space of its own; windows are left, not zapped. */
+  readonly listen: boolean;
 }
 
 export interface Denial {

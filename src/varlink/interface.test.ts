@@ -79,6 +79,7 @@ const event: Required<EventRecord> = {
   lease: 'id',
   slice: 'queue0',
   uid: 1000,
+  pid: 1,
   state: 'active',
   reason: 'x',
   graceMs: 1,

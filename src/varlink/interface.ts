@@ -73,6 +73,7 @@ type Event (
   lease: ?string,
   slice: ?string,
   uid: ?int,
+  pid: ?int,
   state: ?string,
   reason: ?string,
   graceMs: ?int,
@@ -85,7 +86,8 @@ type Event (
 method GetInfo() -> (version: string, pid: int, uid: int, function: Function, slices: []Slice, quarantined: []string)
 
 # With "more": the first reply carries the lease, and in fd the index of its descriptor; later
-# replies are events of this lease, the last one of type "ended".
+# replies are events of this lease, the last one of type "ended". With listen, the index of a
+# listening socket, there is no fd: the lease is the first connection to that socket.
 method Acquire(
   kind: ?string,
   slice: ?string,
@@ -217,11 +219,13 @@ export interface FaultRecord {
 
 export interface EventRecord {
   readonly atMs: number;
-  /** `granted`, `enabled`, `revoking`, `fault`, `phase`, `ended`, `quarantined`, `reset`, ... */
+  /** `granted`, `connected`, `enabled`, `refused`, `revoking`, `fault`, `phase`, `ended`, ... */
   readonly type: string;
   readonly lease?: string;
   readonly slice?: string;
   readonly uid?: number;
+  /** Of the process that connected to a listening lease. */
+  readonly pid?: number;
   readonly state?: string;
   readonly reason?: string;
   readonly graceMs?: number;

@@ -140,10 +140,21 @@ export class FakeKernel extends FakeFiles implements SocketCalls, PollCalls {
   }
 
   getSocketOption(fd: number, _level: number, name: number, value: Uint8Array): number {
-    const { peer } = this.#socket(fd) ?? {};
+    const end = this.#socket(fd);
+    if (end === undefined) return failure('ENOTSOCK');
+    const words = new Int32Array(value.buffer);
+    const plain: Readonly<Record<number, number>> = {
+      [socket.SO_DOMAIN]: socket.AF_UNIX,
+      [socket.SO_TYPE]: socket.SOCK_STREAM,
+      [socket.SO_ACCEPTCONN]: end.waiting === undefined ? 0 : 1,
+    };
+    if (plain[name] !== undefined) {
+      words[0] = plain[name];
+      return value.length;
+    }
+    const { peer } = end;
     if (peer === undefined) return failure('ENOTCONN');
     const { pid, uid, gid } = peer.owner;
-    const words = new Int32Array(value.buffer);
     if (name === socket.SO_PEERCRED) {
       words.set([pid, uid, gid]);
     } else if (name === socket.SO_PEERPIDFD) {

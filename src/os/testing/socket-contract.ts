@@ -341,6 +341,32 @@ export function socketContract(name: string, createWorld: () => SocketWorld): vo
       expect(world.openCount()).toBe(before);
     });
 
+    it('binds for somebody else, and tells when a connection waits', async () => {
+      const before = world.openCount();
+      const path = world.freePath();
+      const bound = sockets.bind(path, 0o600, 4);
+      expect(sockets.isListening(bound.fd)).toBe(true);
+      let calls = 0;
+      const watch = sockets.onConnectable(bound.fd, () => {
+        calls += 1;
+      });
+      await turns();
+      expect(calls).toBe(0);
+      const client = sockets.connect(path);
+      await until(() => calls > 0, 'a word of the connection');
+      watch[Symbol.dispose]();
+      const heard = calls;
+      await turns();
+      expect(calls).toBe(heard);
+      expect(sockets.isListening(client.fd)).toBe(false);
+      const other = world.createFd(1);
+      expect(sockets.isListening(other)).toBe(false);
+      for (const item of [other, client, bound]) item[Symbol.dispose]();
+      expect(world.openCount()).toBe(before);
+      expect(() => sockets.connect(path)).toThrow('ENOENT');
+      bound[Symbol.dispose]();
+    });
+
     it('refuses a path that is taken or too long', () => {
       const path = world.freePath();
       const listener = sockets.listen(path, 0o600, () => {});
