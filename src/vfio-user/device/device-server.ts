@@ -138,7 +138,7 @@ class Server implements DeviceServer {
     if (socket === undefined) return;
     const { screen, capabilities } = this.#options;
     const endpoint = createEndpoint(this.#served, {
-      onOpened: () => this.#log.debug('client negotiated', this.#fields()),
+      onOpened: () => this.#opened(),
       onClosed: (error) => this.#closed(error),
     });
     const connection = serveVfioUser(socket, endpoint, {
@@ -154,6 +154,11 @@ class Server implements DeviceServer {
       this.#log.info('client did not negotiate', this.#fields());
       connection.close();
     });
+  }
+
+  #opened(): void {
+    this.#deadline?.[Symbol.dispose]();
+    this.#log.debug('client negotiated', this.#fields());
   }
 
   /** The connection is over: its things are dropped, then the next client has its turn. */

@@ -3,6 +3,7 @@
 import type { Clock } from '../../base/clock.js';
 import { isLessorError, LessorError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
+import { Serial } from '../../base/serial.js';
 import { hex, iovaEnd, MiB } from '../../base/units.js';
 import { IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } from '../../iommu/iommufd.js';
 import { type CheckedMap, checkMap, type MapRules } from '../../iommu/memory-check.js';
@@ -80,6 +81,8 @@ export class DmaMaps implements Disposable {
   readonly #soft: SoftIommu;
   readonly #ioasId: number;
   readonly #maps = new LowIntervals<DmaMap>();
+  /** A removal that takes several turns must not meet maps that came after it. */
+  readonly #removals = new Serial();
   #faultsSeen: number;
 
   /** @throws OsError when the process can have no arena. */
@@ -158,24 +161,13 @@ export class DmaMaps implements Disposable {
    *
    * @throws LessorError `IOVA_NOT_MAPPED` when the range cuts a map; nothing is removed then.
    */
-  async unmap(range: DmaRange): Promise<void> {
-    if (range.iova >= BigInt(iovaEnd)) return;
-    const at = Number(range.iova);
-    const last = range.iova + range.lengthBytes;
-    const end = last > BigInt(iovaEnd) ? iovaEnd : Number(last);
-    const first = this.#maps.firstMeeting(at, end);
-    if (first === undefined) return;
-    const highest = this.#maps.firstMeeting(end - 1, end);
-    const cut = first.at < at ? first : highest !== undefined && highest.end > end && highest;
-    if (cut) {
-      const where = `${hex(cut.at)}+${hex(cut.end - cut.at)}`;
-      throw new LessorError('IOVA_NOT_MAPPED', `the range cuts the map at ${where}`);
-    }
-    await this.#removeInside(at, end);
+  unmap(range: DmaRange): Promise<void> {
+    return this.#removals.run(() => this.#unmap(range));
   }
 
-  async unmapAll(): Promise<void> {
-    await this.#removeInside(0, iovaEnd);
+  /** Resolves when nothing is left of what was mapped before. */
+  unmapAll(): Promise<void> {
+    return this.#removals.run(() => this.#removeInside(0, iovaEnd));
   }
 
   /** True when any of the range is mapped. */
@@ -271,6 +263,22 @@ export class DmaMaps implements Disposable {
     } catch (error) {
       throw causeOf(error);
     }
+  }
+
+  async #unmap(range: DmaRange): Promise<void> {
+    if (range.iova >= BigInt(iovaEnd)) return;
+    const at = Number(range.iova);
+    const last = range.iova + range.lengthBytes;
+    const end = last > BigInt(iovaEnd) ? iovaEnd : Number(last);
+    const first = this.#maps.firstMeeting(at, end);
+    if (first === undefined) return;
+    const highest = this.#maps.firstMeeting(end - 1, end);
+    const cut = first.at < at ? first : highest !== undefined && highest.end > end && highest;
+    if (cut) {
+      const where = `${hex(cut.at)}+${hex(cut.end - cut.at)}`;
+      throw new LessorError('IOVA_NOT_MAPPED', `the range cuts the map at ${where}`);
+    }
+    await this.#removeInside(at, end);
   }
 
   async #removeInside(at: number, end: number): Promise<void> {

@@ -1,6 +1,6 @@
 // Region accesses of the client: configuration space, MSI-X table, frames, and the device's own
 // registers, each as the accesses that they are.
-import { LessorError } from '../../base/errors.js';
+import { LessorError, OsError } from '../../base/errors.js';
 import { hex } from '../../base/units.js';
 import type { ConfigSpace } from '../../device/config-space.js';
 import type { PciDevice, Value, Width } from '../../device/types.js';
@@ -32,6 +32,8 @@ export interface RegisterAccessParts {
   readonly interrupts: Interrupts;
   /** The configuration space was written. */
   readonly configWritten: () => void;
+  /** Grows when the client is gone: what is left of its accesses is dropped. */
+  readonly life: () => number;
   /** The device may have work now. */
   readonly wake: () => void;
 }
@@ -152,7 +154,9 @@ export class RegisterAccess {
     lengthBytes: number,
   ): Promise<Uint8Array> {
     const bytes = new Uint8Array(lengthBytes);
+    const life = this.#parts.life();
     for (let at = 0; at < lengthBytes; ) {
+      this.#checkLife(life);
       const width = pieceWidth(offsetBytes + at, lengthBytes - at);
       const value = this.#read(region, offsetBytes + at, width);
       putValue(bytes, at, width, value instanceof Promise ? await value : value);
@@ -163,13 +167,20 @@ export class RegisterAccess {
   }
 
   async #writePieces(region: PlannedRegion, offsetBytes: number, bytes: Uint8Array): Promise<void> {
+    const life = this.#parts.life();
     for (let at = 0; at < bytes.length; ) {
+      this.#checkLife(life);
       const width = pieceWidth(offsetBytes + at, bytes.length - at);
       const done = this.#write(region, offsetBytes + at, width, bytes, at);
       if (done instanceof Promise) await done;
       at += width;
       if (at % bytesPerTurn === 0) await macrotask();
     }
+  }
+
+  #checkLife(life: number): void {
+    if (life === this.#parts.life()) return;
+    throw new OsError('ECANCELED', 'vfio-user', 'the client is gone');
   }
 }
 

@@ -1,24 +1,14 @@
 // A served device, driven by our own client over real sockets, memfds and eventfds.
 import { describe, expect, it } from 'vitest';
-import { isOsError } from '../../base/errors.js';
 import { systemClock } from '../../os/clock.js';
 import { connectVfioUser } from '../client.js';
-import { command, labOs, startLab } from '../testing/lab.js';
+import { command, errnoOf, labOs, startLab } from '../testing/lab.js';
 import { LabDevice, labId, labPage, labRegister, labStatusWord } from '../testing/lab-device.js';
 import { until } from '../testing/world.js';
 import { serveDevice } from './device-server.js';
 
 const config = 7;
 const msix = 2;
-
-async function errnoOf(call: Promise<unknown>): Promise<string | undefined> {
-  try {
-    await call;
-    return undefined;
-  } catch (error) {
-    return isOsError(error) ? error.errno : String(error);
-  }
-}
 
 describe('a served device', () => {
   it('shows its regions, interrupts and configuration space', async () => {

@@ -11,15 +11,18 @@ import type {
   ClientMemory,
   DmaMapRequest,
   DmaRange,
+  EndpointDirtyPages,
   EndpointIrq,
   EndpointRegion,
   IrqChange,
 } from '../endpoint.js';
 import { DeviceLoop } from './device-loop.js';
 import { DirtyLog } from './dirty-log.js';
+import { createDirtyPages } from './dirty-pages.js';
 import { DmaMaps } from './dma-maps.js';
 import { FrameMemory } from './frame-memory.js';
 import { Interrupts } from './interrupts.js';
+import { MigrationPort } from './migration-port.js';
 import { type DevicePlan, planDevice } from './region-plan.js';
 import { RegisterAccess } from './register-access.js';
 import { ServedBus } from './served-bus.js';
@@ -53,7 +56,10 @@ export class ServedDevice implements Disposable {
   readonly loop: DeviceLoop;
   readonly access: RegisterAccess;
   readonly #signaller: EventSignaller;
+  readonly migration: MigrationPort | undefined;
+  readonly dirtyPages: EndpointDirtyPages;
   #client: ClientMemory | undefined;
+  #life = 0;
 
   /** Attaches the device. @throws LessorError `INVALID_ARGUMENT` for one that cannot be shown. */
   constructor(device: PciDevice, options: ServedDeviceOptions) {
@@ -74,6 +80,9 @@ export class ServedDevice implements Disposable {
       this.interrupts = new Interrupts(device.config, this.config, events, this.#signaller);
       this.loop = own(this.#createLoop(options));
       this.access = this.#createAccess();
+      this.dirtyPages = createDirtyPages(this.dirty, this.maps);
+      const { migration } = device;
+      this.migration = migration === undefined ? undefined : new MigrationPort(this, migration);
       device.attach(this.#createBus(options));
     } catch (error) {
       for (const part of owned.reverse()) part[Symbol.dispose]();
@@ -124,6 +133,7 @@ export class ServedDevice implements Disposable {
     this.interrupts.reset();
     this.device.reset();
     this.interrupts.configChanged();
+    this.migration?.restart();
     this.loop.wake();
   }
 
@@ -134,11 +144,13 @@ export class ServedDevice implements Disposable {
   async closed(): Promise<void> {
     const isHigh = this.interrupts.pin.isHigh;
     this.#client = undefined;
+    this.#life += 1;
     this.config.reset();
     this.interrupts.unbindAll();
     this.interrupts.setIntx(isHigh);
     this.frames.renew();
     this.dirty.stop();
+    this.migration?.restart();
     await this.maps.unmapAll();
     this.loop.wake();
   }
@@ -171,7 +183,16 @@ export class ServedDevice implements Disposable {
       interrupts.configChanged();
       wake();
     };
-    return new RegisterAccess({ device, plan, config, frames, interrupts, configWritten, wake });
+    return new RegisterAccess({
+      device,
+      plan,
+      config,
+      frames,
+      interrupts,
+      configWritten,
+      life: () => this.#life,
+      wake,
+    });
   }
 
   #createBus({ os, dma }: ServedDeviceOptions): ServedBus {

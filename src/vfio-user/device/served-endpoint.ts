@@ -26,6 +26,8 @@ export function createEndpoint(
     dmaUnmap: (range) => served.dmaUnmap(range),
     setIrqs: (change) => served.setIrqs(change),
     reset: () => served.reset(),
+    ...(served.migration === undefined ? {} : { migration: served.migration }),
+    dirtyPages: served.dirtyPages,
     closed: (error) => events.onClosed(error),
   };
 }

@@ -1,4 +1,5 @@
 // A served lab device on the real system and a client of it, for tests of the device server.
+import { isOsError } from '../../base/errors.js';
 import { systemClock } from '../../os/clock.js';
 import { OsEvents } from '../../os/events.js';
 import type { Fd } from '../../os/fd.js';
@@ -12,6 +13,7 @@ import {
   type ServeDeviceOptions,
   serveDevice,
 } from '../device/device-server.js';
+import { DmaTable } from '../dma/table.js';
 import { LabDevice, type LabOptions, labDma, labRegister } from './lab-device.js';
 
 const native = loadNative();
@@ -23,6 +25,16 @@ export const labOs = {
   clock: systemClock,
 };
 
+/** The errno that a call fails with; undefined when it does not. */
+export async function errnoOf(call: Promise<unknown>): Promise<string | undefined> {
+  try {
+    await call;
+    return undefined;
+  } catch (error) {
+    return isOsError(error) ? error.errno : String(error);
+  }
+}
+
 /** COMMAND in configuration space, and its bits. */
 export const command = { AT: 4, MEMORY: 2, MASTER: 4, INTX_DISABLE: 0x400 } as const;
 const configRegion = 7;
@@ -31,6 +43,8 @@ export interface Lab extends AsyncDisposable {
   readonly device: LabDevice;
   readonly server: DeviceServer;
   readonly client: VfioUserClient;
+  /** Memory that the client serves by message. */
+  readonly table: DmaTable;
   /** Another client, which may have to wait. */
   connect(): Promise<VfioUserClient>;
   /** The other end of a socket that the server was given. */
@@ -75,8 +89,9 @@ export async function startLab(options: LabServeOptions = {}): Promise<Lab> {
     raw.push(socket);
     return socket;
   };
+  const table = new DmaTable();
   const connect = async () => {
-    const client = await connectVfioUser(attachRaw(), { clock: systemClock });
+    const client = await connectVfioUser(attachRaw(), { clock: systemClock, dma: table });
     clients.push(client);
     return client;
   };
@@ -86,6 +101,7 @@ export async function startLab(options: LabServeOptions = {}): Promise<Lab> {
     device,
     server,
     client,
+    table,
     connect,
     attachRaw,
     setCommand: (bits) => client.write16(configRegion, command.AT, bits),
