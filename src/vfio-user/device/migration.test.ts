@@ -208,8 +208,9 @@ describe('dirty pages', () => {
   });
 
   const range = (pages: number) => ({ iova: BigInt(base), lengthBytes: BigInt(pages * page) });
-  const report = (pages: number, pageBytes = page) =>
-    [...served.dirtyPages.report(range(pages), pageBytes)];
+  const report = (pages: number, pageBytes = page) => [
+    ...served.dirtyPages.report(range(pages), pageBytes),
+  ];
 
   it('are those that the device wrote, once', () => {
     expect(served.dirtyPages.start(page, [])).toBe(page);
