@@ -1,4 +1,4 @@
-// VM monitors bind a vector only when their guest unmasks it: what it fired before must not be lost.
+// VM monitors bind a vector only when their guest unmasks it: what it fired before is not lost.
 import { expect, it } from 'vitest';
 import { labOs, startLab } from '../testing/lab.js';
 import { labRegister } from '../testing/lab-device.js';
