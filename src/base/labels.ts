@@ -21,6 +21,14 @@ export function isolationAtLeast(offered: Isolation, minimum: Isolation): boolea
   return isolationStrength[offered] >= isolationStrength[minimum];
 }
 
+/**
+ * What is left of an isolation when another process serves the function: whatever its device
+ * enforces, that process can keep the memory that it was given.
+ */
+export function isolationUnderServer(isolation: Isolation): Isolation {
+  return isolationAtLeast(isolation, 'server') ? 'server' : isolation;
+}
+
 /** True when `offered` is at least as strong as `minimum`. */
 export function revocationAtLeast(offered: Revocation, minimum: Revocation): boolean {
   return revocations.indexOf(offered) >= revocations.indexOf(minimum);

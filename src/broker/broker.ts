@@ -17,6 +17,7 @@ import { FunctionLife } from './function-life.js';
 import { Granter } from './granter.js';
 import { inTime } from './in-time.js';
 import { Inventory } from './inventory.js';
+import { shownIsolation } from './isolation.js';
 import { layoutOf } from './layout.js';
 import type { BrokerLease } from './lease.js';
 import { LeaseBook } from './lease-book.js';
@@ -109,7 +110,7 @@ class WiredBroker implements Broker {
   }
 
   get isolation(): Isolation {
-    return this.#running.isolation;
+    return shownIsolation(this.#options.fn.info, this.#running.isolation);
   }
 
   get socketPath(): string {
@@ -152,6 +153,8 @@ class WiredBroker implements Broker {
     this.#wire(this.#driver);
     fn.onEvent((event) => {
       if (event.type === 'gone') this.#life?.lose(event.detail);
+      if (event.type === 'away') this.#life?.leave(event.detail);
+      if (event.type === 'back') this.#comeBack(event.detail);
       if (event.type === 'error') this.#context.log.error('function', { detail: event.detail });
     });
   }
@@ -184,7 +187,7 @@ class WiredBroker implements Broker {
           context,
           inventory,
           packageVersion(),
-          functionRecord(context, this.#options.driver.name, driver.isolation),
+          functionRecord(context, this.#options.driver.name, this.isolation),
         ),
       subscribe: (listener) => context.hub.subscribe(listener),
     });
@@ -256,6 +259,14 @@ class WiredBroker implements Broker {
     // Losing the function is told by its own event; there is nobody else to tell here.
     life.reset(reason).catch((error: unknown) => {
       this.#context.log.error('function reset failed', { reason: String(error) });
+    });
+  }
+
+  #comeBack(detail: string): void {
+    if (this.#closing !== undefined) return;
+    this.#life?.comeBack(detail).catch((error: unknown) => {
+      // Whether it left again or is lost, its own event tells.
+      this.#context.log.error('the function did not come back', { reason: String(error) });
     });
   }
 

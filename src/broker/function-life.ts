@@ -19,6 +19,7 @@ export class FunctionLife {
   readonly #options: FunctionLifeOptions;
   #resetting: Promise<number> | undefined;
   #gone: string | undefined;
+  #away: string | undefined;
 
   constructor(options: FunctionLifeOptions) {
     this.#options = options;
@@ -34,13 +35,40 @@ export class FunctionLife {
    * quarantine. A second call joins the first.
    *
    * @returns The new epoch.
-   * @throws LessorError `FUNCTION_GONE` when the function does not come back.
+   * @throws LessorError `FUNCTION_GONE` when the function does not come back; `SERVER_GONE` while
+   *   it is away.
    */
   reset(reason: string): Promise<number> {
     this.#resetting ??= this.#reset(reason).finally(() => {
       this.#resetting = undefined;
     });
     return this.#resetting;
+  }
+
+  /**
+   * The server of the function died. Every lease ends as if the function were gone: there is
+   * nothing to quiesce, its slice goes into quarantine. No lease is given until `comeBack`.
+   */
+  leave(detail: string): void {
+    if (this.#gone !== undefined || this.#away !== undefined) return;
+    this.#away = detail;
+    const { context, book, granter } = this.#options;
+    granter.hold(true);
+    context.hub.publish({ type: 'away', reason: detail });
+    for (const lease of book.live) lease.dispatch({ type: 'functionGone' });
+  }
+
+  /**
+   * The same device is served again. It is reset like one that never left: what its new server
+   * did before is not known. That ends the quarantines.
+   */
+  async comeBack(detail: string): Promise<void> {
+    if (this.#gone !== undefined) return;
+    this.#away = undefined;
+    // One that was under way when the server died has failed, or will.
+    await this.#resetting?.catch(() => undefined);
+    if (this.#away !== undefined) return;
+    await this.reset(detail);
   }
 
   /** The function vanished: nothing is left to quiesce. */
@@ -58,6 +86,7 @@ export class FunctionLife {
     const { context, driver, book, granter, onEpoch } = this.#options;
     const { os, fn, deadlines, hub, log } = context;
     if (this.#gone !== undefined) throw new LessorError('FUNCTION_GONE', this.#gone);
+    if (this.#away !== undefined) throw new LessorError('SERVER_GONE', this.#away);
     log.warn('function reset', { reason });
     granter.hold(true);
     hub.publish({ type: 'resetting', reason });
@@ -70,6 +99,8 @@ export class FunctionLife {
     });
     if (done.type !== 'done') {
       const why = done.type === 'timeout' ? 'the reset was not answered' : String(done.error);
+      // It may come back: another reset will follow.
+      if (this.#away !== undefined) throw new LessorError('SERVER_GONE', this.#away);
       this.lose(why);
       throw new LessorError('FUNCTION_GONE', why);
     }

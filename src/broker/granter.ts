@@ -15,6 +15,7 @@ import type {
 } from '../policy/types.js';
 import type { BrokerContext } from './context.js';
 import type { Inventory } from './inventory.js';
+import { isServed } from './isolation.js';
 import { layoutOf } from './layout.js';
 import { BrokerLease } from './lease.js';
 import type { LeaseBook } from './lease-book.js';
@@ -233,6 +234,7 @@ export class Granter {
       switches,
       offer: {
         isolation: this.#isolation,
+        served: isServed(fn.info),
         revocations: mappable ? ['kernel', 'mediated'] : ['mediated'],
         vectors: slice.vectors.length,
         iovaPageBytes: fn.info.iovaPageBytes,

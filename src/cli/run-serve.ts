@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { createBroker } from '../broker/broker.js';
 import { createEmbeddedMqdma } from '../broker/embedded.js';
+import { connectServedFunction } from '../broker/served.js';
 import { adminPathOf, makeRunDirectory, ownRunDirectory } from '../client/run-directory.js';
 import { loadDriver } from '../driver/index.js';
 import { createOs } from '../os/index.js';
@@ -14,6 +15,7 @@ import { printJsonLine, tell } from './output.js';
 export interface ServeOptions {
   readonly driver: string;
   readonly isolation?: string;
+  readonly function?: string;
   readonly queues: number;
   readonly name: string;
   readonly allowCooperative?: boolean;
@@ -42,14 +44,18 @@ export async function serve(options: ServeOptions, command: Command): Promise<vo
   // A broker holds other processes' secrets: no core dumps, no ptrace, no /proc for its uid.
   os.processes.setDumpable(false);
   const driver = await loadDriver(options.driver, { uid: os.processes.uid });
-  const fn = await createEmbeddedMqdma({
-    os,
-    helpers,
-    name: options.name,
-    queueCount: options.queues,
-    faultInjection: options.faultInjection ?? false,
-    log,
-  });
+  const { name } = options;
+  const fn =
+    options.function === undefined
+      ? await createEmbeddedMqdma({
+          os,
+          helpers,
+          name,
+          queueCount: options.queues,
+          faultInjection: options.faultInjection ?? false,
+          log,
+        })
+      : await connectServedFunction({ os, helpers, name, source: options.function, log });
   const broker = await createBroker({
     os,
     helpers,

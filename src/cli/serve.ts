@@ -14,6 +14,7 @@ export function addServeCommand(program: Command): void {
     .description('own a function and lease its slices')
     .option('--driver <name>', 'built-in driver, package or path', 'mqdma')
     .option('--isolation <mode>', 'pasid, device-bounds or cooperative, as the driver offers')
+    .option('--function <source>', 'a served function, vfio-user:PATH, not one of its own')
     .option('--queues <count>', 'queues of the emulated function', parseCount, 16)
     .option('--name <name>', 'name of the function and its socket', 'mqdma0')
     .option('--allow-cooperative', 'lease slices whose clients can reach each other')
@@ -33,6 +34,7 @@ export function addServeCommand(program: Command): void {
 Examples:
   lessor serve
   lessor serve --isolation device-bounds --queues 64
+  lessor serve --function vfio-user:/run/device.sock
   lessor --socket /tmp/my.sock serve --log info`,
     )
     .action(serve);

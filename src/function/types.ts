@@ -98,6 +98,13 @@ export interface DmaFault {
 export type FunctionEvent =
   | { readonly type: 'fault'; readonly fault: DmaFault }
   | { readonly type: 'error'; readonly detail: string }
+  /**
+   * Nothing of the function can be reached, and nothing it was told holds any more: every lease
+   * must be taken back. It may come `back`, or be `gone`.
+   */
+  | { readonly type: 'away'; readonly detail: string }
+  /** The same device is there again, in a new epoch; to be reset before it is used. */
+  | { readonly type: 'back'; readonly detail: string }
   | { readonly type: 'gone'; readonly detail: string };
 
 export interface PciFunction extends AsyncDisposable {

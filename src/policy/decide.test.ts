@@ -14,6 +14,7 @@ const facts: Facts = {
   switches: { allowCooperative: false, allowUnsealedMemory: false },
   offer: {
     isolation: 'pasid',
+    served: false,
     revocations: ['kernel', 'mediated'],
     vectors: 2,
     iovaPageBytes: 4096,
@@ -139,6 +140,24 @@ describe('isolation', () => {
       isolation: 'cooperative',
     });
   });
+
+  test.each<[Isolation, boolean, string]>([
+    ['pasid', false, 'server'],
+    ['exclusive', false, 'server'],
+    ['device-bounds', false, 'server'],
+    ['device-bounds', true, 'server'],
+    ['server', true, 'server'],
+    ['cooperative', false, 'cooperative'],
+    ['cooperative', true, 'server'],
+  ])(
+    '%s on a function that another process serves, alone %s: %s',
+    (isolation, exclusive, wanted) => {
+      const served = { ...offering({ isolation, served: true }), switches: allowed };
+      expect(verdict({ exclusive }, served)).toMatchObject({ isolation: wanted });
+      const minimum = verdict({ exclusive, isolation: 'device-bounds' }, served);
+      expect(minimum).toBe('ISOLATION_UNAVAILABLE');
+    },
+  );
 
   test.each<[Isolation, Isolation]>([
     ['cooperative', 'exclusive'],

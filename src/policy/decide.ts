@@ -3,6 +3,7 @@ import type { ErrorCode } from '../base/errors.js';
 import {
   type Isolation,
   isolationAtLeast,
+  isolationUnderServer,
   type Revocation,
   revocationAtLeast,
 } from '../base/labels.js';
@@ -113,7 +114,8 @@ function revocationDenial(request: AcquireRequest, revocations: readonly Revocat
 function isolationOf(request: AcquireRequest, { offer }: Facts, revocation: Revocation): Isolation {
   if (revocation === 'process') return 'cooperative';
   const policedByOthers = offer.isolation === 'cooperative' || offer.isolation === 'device-bounds';
-  return request.exclusive && policedByOthers ? 'exclusive' : offer.isolation;
+  const isolation = request.exclusive && policedByOthers ? 'exclusive' : offer.isolation;
+  return offer.served ? isolationUnderServer(isolation) : isolation;
 }
 
 function isolationDenial(

@@ -39,8 +39,10 @@ export interface PolicySwitches {
 
 /** What the function and its driver can give this request. */
 export interface Offer {
-  /** Isolation of every lease of the function. */
+  /** Isolation of every lease of the function, as far as its driver and device go. */
   readonly isolation: Isolation;
+  /** Another process serves the function: it has to be trusted, whatever the driver does. */
+  readonly served: boolean;
   /** Ways to end register access, the preferred one first. Empty: no window can be made. */
   readonly revocations: readonly Revocation[];
   /** Vectors of one slice of the wanted kind. */

@@ -62,8 +62,8 @@ export class Link implements StreamHandler {
     });
   }
 
-  start(screen: StreamOptions['screen']): void {
-    const fdsMax = limits.vfioUserFdsMax;
+  /** @param fdsMax - Descriptors taken with one message; 0: the peer may pass none. */
+  start(screen: StreamOptions['screen'], fdsMax: number = limits.vfioUserFdsMax): void {
     this.#socket.start(this, screen === undefined ? { fdsMax } : { fdsMax, screen });
   }
 

@@ -176,6 +176,11 @@ export class ReconnectingClient implements Disposable {
     else if (change.action === 'bind') closeAll(change.fds);
   }
 
+  /** Treats the server as dead, for what it did or left undone; as if it had closed. */
+  giveUp(error: Error): void {
+    if (this.#client !== undefined) this.#lose(this.#client, error);
+  }
+
   /** Closes for good: requests reject with OsError `ECANCELED`, no event comes. */
   close(): void {
     this.#finish(new OsError('ECANCELED', 'vfio-user', 'closed here'));

@@ -5,7 +5,7 @@ import { assert, LessorError, OsError, ProtocolError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { Listeners } from '../base/listeners.js';
 import { closeAll, type Fd } from '../os/fd.js';
-import type { SocketOs, StreamSocket } from '../os/socket-types.js';
+import type { SocketOs, StreamOptions, StreamSocket } from '../os/socket-types.js';
 import {
   VFIO_USER_F_TYPE_COMMAND,
   VFIO_USER_MINOR,
@@ -28,6 +28,8 @@ export interface VfioUserClientOptions {
   readonly twinSocket?: Pick<SocketOs, 'stream'>;
   /** Serves memory by message. Absent: the server cannot reach what was mapped without fd. */
   readonly dma?: DmaHandler;
+  /** For servers that are not trusted: how their descriptors are received. */
+  readonly screen?: NonNullable<StreamOptions['screen']>;
   /** Gives up the negotiation; later it means nothing. */
   readonly signal?: AbortSignal;
 }
@@ -79,7 +81,7 @@ export class Requester {
       },
     };
     this.#link = new Link(socket, handler, options.clock);
-    this.#link.start(undefined);
+    this.#link.start(options.screen, Math.min(limits.vfioUserFdsMax, this.#own.maxMsgFds));
   }
 
   get isOpen(): boolean {

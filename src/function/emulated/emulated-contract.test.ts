@@ -10,5 +10,7 @@ const helpers = new OsHelperPool(loadNative(), realOs.clock);
 
 afterAll(() => helpers[Symbol.asyncDispose]());
 
-pciFunctionContract('emulated', () => createEmulatedFixture({ helpers }));
-windowContract('emulated', () => createEmulatedFixture({ helpers }));
+const traits = { mapsWindows: true, pasids: true, seesFaults: true };
+
+pciFunctionContract('emulated', traits, () => createEmulatedFixture({ helpers }));
+windowContract('emulated', traits, () => createEmulatedFixture({ helpers }));

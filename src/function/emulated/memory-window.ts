@@ -14,11 +14,11 @@ import {
   F_SEAL_SEAL,
   type GuardSlot,
 } from '../../os/memory-types.js';
+import { allOnes, createRegisters } from '../register-access.js';
 import type { BackingSpec, Registers, Window } from '../types.js';
 import type { ArenaView } from './arena-view.js';
 import type { WindowPlan } from './frame-map.js';
 import type { FrameTable } from './frame-table.js';
-import { allOnes, createRegisters } from './register-access.js';
 
 /** The seals of a connected window, and the only ones. */
 export const windowSeals = F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;

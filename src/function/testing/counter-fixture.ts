@@ -7,6 +7,16 @@ import type { MemoryOs } from '../../os/memory-types.js';
 import type { PciFunction, Window } from '../types.js';
 import { counterStatusWord } from './counter-device.js';
 
+/** In what functions may differ, by what is underneath. */
+export interface FunctionTraits {
+  /** Windows have memory that clients map; else all of them are mediated. */
+  readonly mapsWindows: boolean;
+  /** The function can send PASIDs. */
+  readonly pasids: boolean;
+  /** Refused DMA and truncated memory are seen here; else only the device knows of them. */
+  readonly seesFaults: boolean;
+}
+
 export interface CounterFixture extends AsyncDisposable {
   /** Over a CounterDevice with at least 4 frames of the host's page size. */
   readonly fn: PciFunction;

@@ -5,12 +5,16 @@ import { type DmaAccount, type FaultReason, faultReasons } from '../../iommu/typ
 import type { Fd } from '../../os/fd.js';
 import type { FunctionEvent } from '../types.js';
 import { counterDma, counterId, counterRegister } from './counter-device.js';
-import { type CounterFixture, eventually, pause } from './counter-fixture.js';
+import { type CounterFixture, eventually, type FunctionTraits, pause } from './counter-fixture.js';
 
 const register = counterRegister;
 
 /** Declares the suite; `make` is called once and its result disposed. */
-export function pciFunctionContract(name: string, make: () => Promise<CounterFixture>): void {
+export function pciFunctionContract(
+  name: string,
+  traits: FunctionTraits,
+  make: () => Promise<CounterFixture>,
+): void {
   describe(`function ${name}`, () => {
     let fixture: CounterFixture;
 
@@ -27,7 +31,7 @@ export function pciFunctionContract(name: string, make: () => Promise<CounterFix
       expect(info).toMatchObject({ vendorId: 0x1b36, classCode: 0x120000, vectorCount: 4 });
       expect(info.regions.map((region) => [region.index, region.mappable])).toEqual([
         [0, false],
-        [2, true],
+        [2, traits.mapsWindows],
         [4, false],
       ]);
       expect(info.reserved).toEqual([
@@ -158,9 +162,16 @@ export function pciFunctionContract(name: string, make: () => Promise<CounterFix
       };
     };
 
-    it('reports DMA that nothing is mapped for', async () => {
+    it('refuses DMA that nothing is mapped for, and reports what it sees of it', async () => {
       const events: FunctionEvent[] = [];
       using _listener = fixture.fn.onEvent((event) => events.push(event));
+      if (!traits.seesFaults) {
+        expect(await dma('write', undefined, 0x7f_1234_5000, 16)).toBe('not mapped');
+        expect(await dma('write', 7, 0x7f_1234_5000, 16)).toBeDefined();
+        await pause(fixture.clock, 20);
+        expect(events).toEqual([]);
+        return;
+      }
       expect(await dma('write', 7, 0x7f_1234_5000, 16)).toBe('not attached');
       await eventually(fixture.clock, 'the fault', () => events.length > 0);
       expect(events[0]).toEqual({
@@ -169,7 +180,9 @@ export function pciFunctionContract(name: string, make: () => Promise<CounterFix
       });
     });
 
-    it.each([['a pasid', 5] as const, ['the plain requester id', undefined] as const])(
+    const requesters = [['the plain requester id', undefined] as const, ['a pasid', 5] as const];
+
+    it.each(traits.pasids ? requesters : requesters.slice(0, 1))(
       'reaches what is mapped under %s, and nothing else',
       async (_what, pasid) => {
         using client = clientMemory(3 * 4096);
@@ -187,7 +200,8 @@ export function pciFunctionContract(name: string, make: () => Promise<CounterFix
         expect([...client.u8.subarray(8185, 8199)]).toEqual([1, ...Array(12).fill(7), 1]);
         const before = client.u8.slice();
         expect(await dma('write', pasid, iova + 8000, 193)).toBe('not mapped');
-        expect(await dma('write', 9, iova, 16)).toBe('not attached');
+        if (traits.pasids) expect(await dma('write', 9, iova, 16)).toBe('not attached');
+        else expect(await dma('write', 9, iova, 16)).toBeDefined();
         expect(client.u8).toEqual(before);
         await space.unmap(mapping);
         expect(await dma('write', pasid, iova, 16)).toBe('not mapped');
@@ -202,6 +216,11 @@ export function pciFunctionContract(name: string, make: () => Promise<CounterFix
 
     it('refuses PASID 0, one that is too wide, and one in use', async () => {
       const { fn } = fixture;
+      if (!traits.pasids) {
+        expect(fn.info.pasidBits).toBe(0);
+        await expect(fn.dma.open({ pasid: 5 })).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+        return;
+      }
       const code = { code: 'INVALID_ARGUMENT' };
       await expect(fn.dma.open({ pasid: 0 })).rejects.toMatchObject(code);
       await expect(fn.dma.open({ pasid: 256 })).rejects.toMatchObject(code);
@@ -211,26 +230,58 @@ export function pciFunctionContract(name: string, make: () => Promise<CounterFix
       await (await fn.dma.open({ pasid: 255 }))[Symbol.asyncDispose]();
     });
 
-    it('tells whose memory was truncated', async () => {
+    it('keeps what shares an address space apart', async () => {
+      using client = clientMemory(8192);
+      const memory = { fd: client.fd, offsetBytes: 0 };
+      const one = await fixture.fn.dma.open({ pasid: undefined });
+      const other = await fixture.fn.dma.open({ pasid: undefined });
+      const iova = toIova(0x50_0000);
+      const mapping = await one.map(memory, iova, 4096, 'read-write', account());
+      const refused = async (code: string, ...map: Parameters<typeof one.map>): Promise<void> => {
+        await expect(other.map(...map)).rejects.toMatchObject({ code });
+      };
+      await refused('IOVA_OVERLAP', memory, iova, 8192, 'read', account());
+      await refused('IOVA_UNALIGNED', memory, toIova(iova + 8), 4096, 'read', account());
+      await refused('MEMORY_TOO_SMALL', memory, toIova(2 * iova), 12_288, 'read', account());
+      const outside = toIova(fixture.fn.info.aperture.end - 4096);
+      await refused('IOVA_OUTSIDE_WINDOW', memory, outside, 8192, 'read', account());
+      await expect(other.unmap(mapping)).rejects.toMatchObject({ code: 'IOVA_NOT_MAPPED' });
+      const next = await other.map(memory, toIova(iova + 4096), 4096, 'write', account());
+      expect(await dma('write', undefined, iova + 4096, 16)).toBeUndefined();
+      await other[Symbol.asyncDispose]();
+      await expect(other.unmap(next)).rejects.toMatchObject({ code: 'IOVA_NOT_MAPPED' });
+      await refused('LEASE_ENDED', memory, toIova(2 * iova), 4096, 'read', account());
+      expect(await dma('write', undefined, iova + 4096, 16)).toBe('not mapped');
+      expect(await dma('write', undefined, iova, 16)).toBeUndefined();
+      await one[Symbol.asyncDispose]();
+      await one[Symbol.asyncDispose]();
+      expect(await dma('write', undefined, iova, 16)).toBe('not mapped');
+    });
+
+    it('tells whose memory was truncated, where it can see that', async () => {
       using client = clientMemory(2 * MiB);
       using other = clientMemory(4096);
+      const pasids = traits.pasids ? ([5, 6] as const) : ([undefined, undefined] as const);
       const [space, bystander] = [
-        await fixture.fn.dma.open({ pasid: 5 }),
-        await fixture.fn.dma.open({ pasid: 6 }),
+        await fixture.fn.dma.open({ pasid: pasids[0] }),
+        await fixture.fn.dma.open({ pasid: pasids[1] }),
       ];
       const iova = toIova(0x20_0000);
+      const otherIova = traits.pasids ? iova : toIova(0x60_0000);
       const mapped = { fd: client.fd, offsetBytes: 0 };
       const mapping = await space.map(mapped, iova, 2 * MiB, 'read-write', account());
       const kept = { fd: other.fd, offsetBytes: 0 };
-      await bystander.map(kept, iova, 4096, 'read-write', account());
+      await bystander.map(kept, otherIova, 4096, 'read-write', account());
       const gone: unknown[] = [];
       using _one = space.onMemoryGone((which) => gone.push(which));
       using _two = bystander.onMemoryGone((which) => gone.push(which));
       fixture.memory.truncate(client.fd, 0);
-      expect(await dma('write', 5, iova + 8192, 16)).toBe('memory gone');
-      await eventually(fixture.clock, 'the truncation', () => gone.length > 0);
-      expect(await dma('write', 6, iova, 16)).toBeUndefined();
-      expect(gone).toEqual([mapping]);
+      expect(await dma('write', pasids[0], iova + 8192, 16)).toBe('memory gone');
+      if (traits.seesFaults) {
+        await eventually(fixture.clock, 'the truncation', () => gone.length > 0);
+      }
+      expect(await dma('write', pasids[1], otherIova, 16)).toBeUndefined();
+      expect(gone).toEqual(traits.seesFaults ? [mapping] : []);
       await space[Symbol.asyncDispose]();
       await bystander[Symbol.asyncDispose]();
     });

@@ -12,18 +12,29 @@ import {
   type CounterFixture,
   countOf,
   eventually,
+  type FunctionTraits,
   frameOffset,
   frameRegion,
   openFrame,
   openStatus,
   pause,
 } from './counter-fixture.js';
+import { mediatedWindowContract } from './mediated-window-contract.js';
 
 const target = counterWord.TARGET;
 const ones = 0xffff_ffff;
 
 /** Declares the suite; `make` is called once and its result disposed. */
-export function windowContract(name: string, make: () => Promise<CounterFixture>): void {
+export function windowContract(
+  name: string,
+  traits: FunctionTraits,
+  make: () => Promise<CounterFixture>,
+): void {
+  if (traits.mapsWindows) mappedWindowContract(name, make);
+  else mediatedWindowContract(name, make);
+}
+
+function mappedWindowContract(name: string, make: () => Promise<CounterFixture>): void {
   describe(`window of ${name}`, () => {
     let fixture: CounterFixture;
     const opened: AsyncDisposable[] = [];

@@ -1,8 +1,8 @@
 // Registers from one generic access: checks offset, alignment and value once for all widths.
-import { LessorError } from '../../base/errors.js';
-import { hex, isAligned, toCount } from '../../base/units.js';
-import type { Value, Width } from '../../device/types.js';
-import type { Registers } from '../types.js';
+import { LessorError } from '../base/errors.js';
+import { hex, isAligned, toCount } from '../base/units.js';
+import type { Value, Width } from '../device/types.js';
+import type { Registers } from './types.js';
 
 /** One access of `width` bytes at a checked, naturally aligned offset. */
 export interface RegisterAccess {

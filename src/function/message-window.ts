@@ -1,9 +1,9 @@
 // A window without memory: only messages reach it, and the device answers by callback.
-import { LessorError } from '../../base/errors.js';
-import { hex } from '../../base/units.js';
-import type { Value, Width } from '../../device/types.js';
-import type { BackingSpec, Registers, Window } from '../types.js';
+import { LessorError } from '../base/errors.js';
+import { hex } from '../base/units.js';
+import type { Value, Width } from '../device/types.js';
 import { allOnes, createRegisters } from './register-access.js';
+import type { BackingSpec, Registers, Window } from './types.js';
 
 /** Access to the device's own registers, by region and offset. */
 export interface DeviceAccess {
