@@ -139,13 +139,19 @@ export class FrameMemory implements Disposable {
     return frames.frame(offsetBytes);
   }
 
+  /** Frames are many, for a device of many queues: halves the list until one is left. */
   specAt(region: number, offsetBytes: number): FrameSpec | undefined {
-    return this.#regions
-      .get(region)
-      ?.region.frames.find(
-        (frame) =>
-          offsetBytes >= frame.offsetBytes && offsetBytes < frame.offsetBytes + frame.lengthBytes,
-      );
+    const frames = this.#regions.get(region)?.region.frames ?? [];
+    let low = 0;
+    let high = frames.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (frames[middle]!.offsetBytes <= offsetBytes) low = middle + 1;
+      else high = middle;
+    }
+    const frame = frames[low - 1];
+    if (frame === undefined) return undefined;
+    return offsetBytes < frame.offsetBytes + frame.lengthBytes ? frame : undefined;
   }
 
   /** A duplicate of what a client maps; the caller closes it. */

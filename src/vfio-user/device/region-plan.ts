@@ -2,6 +2,7 @@
 import { LessorError } from '../../base/errors.js';
 import { hex, isAligned, powerOfTwoAtLeast } from '../../base/units.js';
 import type { DeviceConfig, DeviceRegion, FrameSpec } from '../../device/types.js';
+import type { SparseArea } from '../../uapi/region-caps.js';
 import {
   VFIO_PCI_BAR5_REGION_INDEX,
   VFIO_PCI_CONFIG_REGION_INDEX,
@@ -119,11 +120,20 @@ function planMsix(config: DeviceConfig, regions: readonly PlannedRegion[]): Msix
   return { region: index, tableOffset, tableBytes, pbaOffset, pbaBytes };
 }
 
+/** Frames that touch are one area: a VM monitor makes a slot of guest memory for each. */
+function areasOf(frames: readonly FrameSpec[]): SparseArea[] {
+  const areas: { offsetBytes: number; lengthBytes: number }[] = [];
+  for (const { offsetBytes, lengthBytes } of frames) {
+    const last = areas.at(-1);
+    if (last !== undefined && last.offsetBytes + last.lengthBytes === offsetBytes) {
+      last.lengthBytes += lengthBytes;
+    } else areas.push({ offsetBytes, lengthBytes });
+  }
+  return areas;
+}
+
 function shownRegion(planned: PlannedRegion, region: DeviceRegion): EndpointRegion {
-  const areas = planned.frames.map(({ offsetBytes, lengthBytes }) => ({
-    offsetBytes,
-    lengthBytes,
-  }));
+  const areas = areasOf(planned.frames);
   return {
     lengthBytes: planned.shownBytes,
     flags: planned.isReadOnly ? VFIO_REGION_INFO_FLAG_READ : readWrite,
