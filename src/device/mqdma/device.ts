@@ -5,6 +5,7 @@ import { powerOfTwoAtLeast, roundUp } from '../../base/units.js';
 import type {
   Bus,
   DeviceConfig,
+  DeviceMigration,
   DeviceRegion,
   Frame,
   FrameSpec,
@@ -18,6 +19,7 @@ import { mqdma, queuePageOffset, statusPageWord } from './datasheet.js';
 import { DirectEngine } from './direct-engine.js';
 import { MessageEngine } from './message-engine.js';
 import { QueueState } from './queue-state.js';
+import { loadMqdma, saveMqdma } from './saved-mqdma.js';
 import { Scheduler } from './scheduler.js';
 import { SharedState } from './shared-state.js';
 
@@ -39,18 +41,26 @@ const msixEntryBytes = 16;
 interface Attached {
   readonly shared: SharedState;
   readonly scheduler: Scheduler;
+  readonly engine: DirectEngine | MessageEngine;
   readonly control: ControlRegisters;
 }
 
 export class MqdmaDevice implements PciDevice {
   readonly config: DeviceConfig;
   readonly regions: readonly DeviceRegion[];
+  readonly migration = {
+    stop: () => this.#stop(),
+    start: () => this.#start(),
+    save: () => saveMqdma(this.#attached!.shared, this.#attached!.control),
+    load: (state: Uint8Array) => this.#load(state),
+  } satisfies DeviceMigration;
   readonly #queueCount: number;
   readonly #pageBytes: number;
   readonly #options: { readonly pasidBits: number; readonly faultInjection: boolean };
   readonly #msixTable: Uint32Array;
   #attached: Attached | undefined;
   #asleep = false;
+  #isStopped = false;
 
   /** @throws LessorError `INVALID_ARGUMENT` */
   constructor(options: MqdmaOptions = {}) {
@@ -118,7 +128,7 @@ export class MqdmaDevice implements PciDevice {
     const scheduler = new Scheduler(engine);
     const options = { ...this.#options, pageStrideBytes: this.#pageBytes };
     const control = new ControlRegisters(shared, options, (queue) => this.#enabled(queue));
-    this.#attached = { shared, scheduler, control };
+    this.#attached = { shared, scheduler, engine, control };
   }
 
   #enabled(queue: QueueState): void {
@@ -194,7 +204,7 @@ export class MqdmaDevice implements PciDevice {
   /** One turn of one queue. */
   step(): StepResult {
     const { scheduler, control, shared } = this.#attached!;
-    if (control.dead !== 0) return 'idle';
+    if (control.dead !== 0 || this.#isStopped) return 'idle';
     if (scheduler.step()) return 'more';
     if (!scheduler.anyWaiting) return 'idle';
     const dueMs = scheduler.nextDueMs();
@@ -206,7 +216,7 @@ export class MqdmaDevice implements PciDevice {
 
   prepareSleep(): boolean {
     const { scheduler, control, shared } = this.#attached!;
-    if (control.dead !== 0) return true;
+    if (control.dead !== 0 || this.#isStopped) return true;
     this.#asleep = true;
     this.#publishNeeds(scheduler, 1);
     if (!scheduler.anyWork(shared.bus.nowMs())) return true;
@@ -218,6 +228,27 @@ export class MqdmaDevice implements PciDevice {
     if (!this.#asleep) return;
     this.#asleep = false;
     this.#publishNeeds(this.#attached!.scheduler, 0);
+  }
+
+  /**
+   * Between two turns every queue can be told by its fields. A turn by message ends when the client
+   * has answered it, or at the deadline of its message.
+   */
+  async #stop(): Promise<void> {
+    this.#isStopped = true;
+    await this.#attached!.engine.settled();
+  }
+
+  #start(): void {
+    this.#isStopped = false;
+    this.#attached!.shared.bus.wakeAfter(0);
+  }
+
+  #load(state: Uint8Array): void {
+    const { shared, control, scheduler } = this.#attached!;
+    loadMqdma(shared, control, this.#options, state);
+    scheduler.clear();
+    for (const queue of shared.queues) if (queue.enabled || queue.busy) scheduler.add(queue);
   }
 
   reset(): void {

@@ -69,6 +69,9 @@ export class DirectEngine {
     return descriptorsLeft !== turnDescriptors || bytesLeft !== turnBytes;
   }
 
+  /** A turn is over when it returns. */
+  settled(): void {}
+
   /** Completions are published: ARM is read after them, so a holder that armed first is woken. */
   #signal(queue: QueueState): void {
     if (!queue.enabled) return;

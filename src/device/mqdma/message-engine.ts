@@ -55,6 +55,7 @@ export class MessageEngine {
   readonly #shared: SharedState;
   readonly #bus: Bus;
   readonly #buffers: (Buffers | undefined)[] = [];
+  readonly #turns = new Set<Promise<void>>();
 
   constructor(shared: SharedState) {
     this.#shared = shared;
@@ -71,8 +72,15 @@ export class MessageEngine {
     const due = queue.busy && (queue.dueMs === 0 || queue.dueMs <= this.#bus.nowMs());
     if (!due && (queue.busy || !mayFetch(queue))) return false;
     queue.parked = true;
-    void this.#run(queue);
+    const turn = this.#run(queue);
+    this.#turns.add(turn);
+    void turn.finally(() => this.#turns.delete(turn));
     return true;
+  }
+
+  /** Resolves when the turns under way are over. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#turns);
   }
 
   async #run(queue: QueueState): Promise<void> {

@@ -117,6 +117,11 @@ export class QueueState {
   enable(): void {
     if (this.enabled) return;
     this.enabled = true;
+    this.takeIsolation();
+  }
+
+  /** Fixes what the isolation registers mean. */
+  takeIsolation(): void {
     this.pasid = (this.isolation & isolationBit.PASID) !== 0 ? this.pasidRegister : undefined;
     this.bounded = (this.isolation & isolationBit.BOUNDS) !== 0;
     this.boundsBase = this.bounded ? join64(this.baseHigh, this.baseLow) : 0;

@@ -32,23 +32,11 @@ function connectRing(shared: SharedState, queue: QueueState): void {
   const descriptorsHigh = u32[base + queuePageWord.DESCRIPTORS_HIGH]!;
   const completionsLow = u32[base + queuePageWord.COMPLETIONS_LOW]!;
   const completionsHigh = u32[base + queuePageWord.COMPLETIONS_HIGH]!;
-  const powerOfTwo = (entries & (entries - 1)) === 0;
-  if (!powerOfTwo || entries < ringEntriesMin || entries > ringEntriesMax) {
-    queue.publishState(ringState.REJECTED, ringError.ENTRIES);
-    return;
-  }
-  if (((descriptorsLow | completionsLow) & (ringAlignmentBytes - 1)) !== 0) {
-    queue.publishState(ringState.REJECTED, ringError.ALIGNMENT);
-    return;
-  }
   const descriptors = join64(descriptorsHigh, descriptorsLow);
   const completions = join64(completionsHigh, completionsLow);
-  const ringsEnd = Math.max(
-    descriptors + entries * descriptorBytes,
-    completions + entries * completionBytes,
-  );
-  if (ringsEnd > addressEnd) {
-    queue.publishState(ringState.REJECTED, ringError.ADDRESS);
+  const error = ringErrorOf(entries, descriptorsLow | completionsLow, descriptors, completions);
+  if (error !== 0) {
+    queue.publishState(ringState.REJECTED, error);
     return;
   }
   startRing(queue, entries, descriptors, completions);
@@ -63,6 +51,27 @@ function connectRing(shared: SharedState, queue: QueueState): void {
     return;
   }
   queue.publishState(ringState.CONNECTED, 0);
+}
+
+/**
+ * Why rings cannot be connected, apart from bounds; 0: they can.
+ *
+ * @param lowBits - Of both addresses: those that alignment is about.
+ */
+export function ringErrorOf(
+  entries: number,
+  lowBits: number,
+  descriptors: number,
+  completions: number,
+): number {
+  const powerOfTwo = (entries & (entries - 1)) === 0;
+  if (!powerOfTwo || entries < ringEntriesMin || entries > ringEntriesMax) return ringError.ENTRIES;
+  if ((lowBits & (ringAlignmentBytes - 1)) !== 0) return ringError.ALIGNMENT;
+  const ringsEnd = Math.max(
+    descriptors + entries * descriptorBytes,
+    completions + entries * completionBytes,
+  );
+  return ringsEnd > addressEnd ? ringError.ADDRESS : 0;
 }
 
 function startRing(
