@@ -18,5 +18,9 @@ export { createEmbeddedMqdma, type EmbeddedMqdmaOptions } from './broker/embedde
 export type { BrokerOptions, Deadlines, Switches } from './broker/options.js';
 export { loadDriver } from './driver/index.js';
 export type { FunctionInfo, PciFunction } from './function/types.js';
+export {
+  createVfioUserFunction,
+  type VfioUserFunctionOptions,
+} from './function/vfio-user/index.js';
 export { createOs } from './os/index.js';
 export type { Os } from './os/os-types.js';
