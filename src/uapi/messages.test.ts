@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isProtocolError } from '../base/errors.js';
-import { encodeSparseCap, findSparseAreas, sparseCapBytes } from './region-caps.js';
+import { decodeRegionCaps, encodeRegionCaps, regionCapsBytes } from './region-caps.js';
 import type { Struct } from './struct.js';
 import * as vfioUser from './vfio-user.js';
 
@@ -153,24 +153,58 @@ describe('sparse areas', () => {
     '0010000000000000 0020000000000000 0080000000000000 0010000000000000';
 
   it('are a capability of 16 bytes and 16 for each', () => {
-    const into = new Uint8Array(3 + sparseCapBytes(2));
-    encodeSparseCap(areas, into, 3);
+    const into = new Uint8Array(3 + regionCapsBytes({ areas }));
+    encodeRegionCaps({ areas }, into, 3);
     expect(into.subarray(3)).toEqual(fromHex(hex));
   });
 
   it('are found, empty ones left out', () => {
     const info = new Uint8Array([...new Uint8Array(32), ...fromHex(hex)]);
-    expect(findSparseAreas(info, 32, 0x9000)).toEqual(areas);
+    expect(decodeRegionCaps(info, 32, 0x9000).areas).toEqual(areas);
     info.fill(0, 56, 64);
-    expect(findSparseAreas(info, 32, 0x9000)).toEqual([areas[1]]);
-    expect(findSparseAreas(info, 0, 0x9000)).toBeUndefined();
+    expect(decodeRegionCaps(info, 32, 0x9000).areas).toEqual([areas[1]]);
+    expect(decodeRegionCaps(info, 0, 0x9000).areas).toBeUndefined();
   });
 
   it('may end where the region ends, not a byte later', () => {
     const info = fromHex(hex);
-    expect(findSparseAreas(new Uint8Array([0, ...info]), 1, 0x9000)).toEqual(areas);
-    const error = thrownBy(() => findSparseAreas(new Uint8Array([0, ...info]), 1, 0x8fff));
+    expect(decodeRegionCaps(new Uint8Array([0, ...info]), 1, 0x9000).areas).toEqual(areas);
+    const error = thrownBy(() => decodeRegionCaps(new Uint8Array([0, ...info]), 1, 0x8fff));
     expect(isProtocolError(error)).toBe(true);
+  });
+
+  it('stand before the type of the region, in one chain', () => {
+    const caps = { areas, type: { type: 0x8000_8086, subtype: 2 } };
+    const info = new Uint8Array(32 + regionCapsBytes(caps));
+    encodeRegionCaps(caps, info, 32);
+    const type = '02000100 00000000 86800080 02000000';
+    expect(info.subarray(32)).toEqual(
+      fromHex(hex.replace('0100 00000000', '0100 50000000') + type),
+    );
+    expect(decodeRegionCaps(info, 32, 0x9000)).toEqual(caps);
+    const alone = new Uint8Array(16);
+    encodeRegionCaps({ type: caps.type }, alone, 0);
+    expect(alone).toEqual(fromHex(type));
+    expect(regionCapsBytes({})).toBe(0);
+  });
+
+  it('count once, as does the type', () => {
+    const one = { areas: [areas[0] as (typeof areas)[0]], type: { type: 1, subtype: 2 } };
+    const two = { areas: [areas[1] as (typeof areas)[0]], type: { type: 3, subtype: 4 } };
+    const info = new Uint8Array(8 + 2 * regionCapsBytes(one));
+    encodeRegionCaps(one, info, 8);
+    encodeRegionCaps(two, info, 8 + regionCapsBytes(one));
+    const view = new DataView(info.buffer);
+    for (let at = 8; ; ) {
+      const next = view.getUint32(at + 4, true);
+      if (next === 0) {
+        view.setUint32(at + 4, 8 + regionCapsBytes(one), true);
+        break;
+      }
+      at = next;
+    }
+    view.setUint32(8 + regionCapsBytes(one) + 4, 8 + regionCapsBytes(one) + 32, true);
+    expect(decodeRegionCaps(info, 8, 0x9000)).toEqual(one);
   });
 
   it('end a chain of 32 capabilities, not one of 33', () => {
@@ -181,9 +215,9 @@ describe('sparse areas', () => {
         view.setUint16(at, 9, true);
         view.setUint32(at + 4, at === count * 8 ? 0 : at + 8, true);
       }
-      return () => findSparseAreas(info, 8, 1);
+      return () => decodeRegionCaps(info, 8, 1);
     };
-    expect(chain(32)()).toBeUndefined();
+    expect(chain(32)()).toEqual({ areas: undefined, type: undefined });
     expect(isProtocolError(thrownBy(chain(33)))).toBe(true);
   });
 
@@ -193,7 +227,7 @@ describe('sparse areas', () => {
       fc.property(start, fc.uint8Array({ maxLength: 90 }), fc.nat(100), (head, tail, at) => {
         const info = new Uint8Array([...new Uint8Array(8), ...head, ...tail]);
         for (const offset of [8, at]) {
-          const error = thrownBy(() => findSparseAreas(info, offset, 0x10000));
+          const error = thrownBy(() => decodeRegionCaps(info, offset, 0x10000));
           expect(error === undefined || isProtocolError(error)).toBe(true);
         }
       }),

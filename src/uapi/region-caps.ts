@@ -3,8 +3,10 @@
 import { ProtocolError } from '../base/errors.js';
 import {
   VFIO_REGION_INFO_CAP_SPARSE_MMAP,
+  VFIO_REGION_INFO_CAP_TYPE,
   vfioInfoCapHeader,
   vfioRegionSparseMmapArea,
+  vfioRegionType,
   vfioSparseMmapCount,
 } from './vfio.js';
 
@@ -18,19 +20,33 @@ const areasOffset = vfioInfoCapHeader.sizeBytes + vfioSparseMmapCount.sizeBytes;
 /** More capabilities than this in one chain is a loop or nonsense. */
 const chainMax = 32;
 
-/** Bytes of a sparse-mmap capability. */
-export function sparseCapBytes(areaCount: number): number {
+/** What a region past the PCI ones is. */
+export interface RegionType {
+  readonly type: number;
+  readonly subtype: number;
+}
+
+/** What is said of a region behind its info struct. */
+export interface RegionCaps {
+  /** Absent or empty: no sparse-mmap capability. */
+  readonly areas?: readonly SparseArea[] | undefined;
+  readonly type?: RegionType | undefined;
+}
+
+const typeBytes = vfioRegionType.sizeBytes;
+
+function sparseCapBytes(areaCount: number): number {
   return areasOffset + areaCount * vfioRegionSparseMmapArea.sizeBytes;
 }
 
-/** Writes a sparse-mmap capability, the last of its chain, at `offsetBytes`. */
-export function encodeSparseCap(
+function encodeSparseCap(
   areas: readonly SparseArea[],
   into: Uint8Array,
   offsetBytes: number,
+  next: number,
 ): void {
   const id = VFIO_REGION_INFO_CAP_SPARSE_MMAP;
-  vfioInfoCapHeader.encodeAt({ id, version: 1, next: 0 }, into, offsetBytes);
+  vfioInfoCapHeader.encodeAt({ id, version: 1, next }, into, offsetBytes);
   const countAt = offsetBytes + vfioInfoCapHeader.sizeBytes;
   vfioSparseMmapCount.encodeAt({ nr_areas: areas.length }, into, countAt);
   areas.forEach((area, index) => {
@@ -38,6 +54,29 @@ export function encodeSparseCap(
     const value = { offset: area.offsetBytes, size: area.lengthBytes };
     vfioRegionSparseMmapArea.encodeAt(value, into, at);
   });
+}
+
+/** Bytes of the chain; 0: there is none. */
+export function regionCapsBytes({ areas = [], type }: RegionCaps): number {
+  const sparse = areas.length === 0 ? 0 : sparseCapBytes(areas.length);
+  return sparse + (type === undefined ? 0 : typeBytes);
+}
+
+/** Writes the chain at `offsetBytes` of the info. */
+export function encodeRegionCaps(
+  { areas = [], type }: RegionCaps,
+  into: Uint8Array,
+  offsetBytes: number,
+): void {
+  let at = offsetBytes;
+  if (areas.length > 0) {
+    const end = at + sparseCapBytes(areas.length);
+    encodeSparseCap(areas, into, at, type === undefined ? 0 : end);
+    at = end;
+  }
+  if (type === undefined) return;
+  const id = VFIO_REGION_INFO_CAP_TYPE;
+  vfioRegionType.encodeAt({ id, version: 1, next: 0, ...type }, into, at);
 }
 
 function decodeAreas(info: Uint8Array, at: number, regionBytes: number): SparseArea[] {
@@ -59,27 +98,36 @@ function decodeAreas(info: Uint8Array, at: number, regionBytes: number): SparseA
   return areas;
 }
 
+function decodeType(info: Uint8Array, at: number): RegionType {
+  const { type, subtype } = vfioRegionType.decodeAt(info, at);
+  return { type, subtype };
+}
+
 /**
- * Looks for the sparse-mmap capability.
+ * Reads the capability chain. Of two capabilities of one kind the first counts; unknown ones are
+ * passed over.
  *
  * @param info - The info struct and everything behind it.
  * @param capOffset - Where the chain begins; 0 for no chain.
- * @returns Undefined when the chain has none: then all of the region may be mapped.
+ * @returns Without `areas` all of a mappable region may be mapped.
  * @throws ProtocolError for a chain that loops, leaves `info`, or names areas outside the region.
  */
-export function findSparseAreas(
+export function decodeRegionCaps(
   info: Uint8Array,
   capOffset: number,
   regionBytes: number,
-): readonly SparseArea[] | undefined {
+): RegionCaps {
+  let areas: readonly SparseArea[] | undefined;
+  let type: RegionType | undefined;
   let at = capOffset;
   for (let count = 0; at !== 0; count++) {
     if (count === chainMax) {
       throw new ProtocolError('vfio_info_cap_header.next', at, 'the chain does not end');
     }
     const { id, next } = vfioInfoCapHeader.decodeAt(info, at);
-    if (id === VFIO_REGION_INFO_CAP_SPARSE_MMAP) return decodeAreas(info, at, regionBytes);
+    if (id === VFIO_REGION_INFO_CAP_SPARSE_MMAP) areas ??= decodeAreas(info, at, regionBytes);
+    if (id === VFIO_REGION_INFO_CAP_TYPE) type ??= decodeType(info, at);
     at = next;
   }
-  return undefined;
+  return { areas, type };
 }

@@ -1,5 +1,5 @@
-// vfio-user messages: header, commands 1 to 13, their payloads. Offsets are in the payload.
-import { flags32, struct, u16, u32, u64, u64Number } from './struct.js';
+// vfio-user messages: header, commands, their payloads. Offsets are in the payload.
+import { bytes, flags32, reserved, struct, u16, u32, u64, u64Number } from './struct.js';
 
 export const VFIO_USER_MAJOR = 0;
 export const VFIO_USER_MINOR = 1;
@@ -124,3 +124,52 @@ export const regionAccess = struct('vfio_user_region_access', 16, {
 
 /** Server to client. Followed by `count` bytes in a write and in the reply to a read. */
 export const dmaAccess = struct('vfio_user_dma_access', 16, { address: u64, count: u64Number });
+
+/** REGION_WRITE_MULTI: so many writes follow; in the reply, so many were done. */
+export const regionWriteMulti = struct('vfio_user_write_multi', 8, { count: u64Number });
+
+/** One of them; the first `count` bytes of `data` are written. */
+export const regionWriteMultiEntry = struct('vfio_user_write_multi_entry', 24, {
+  offset: u64Number,
+  region: u32,
+  count: u32,
+  data: bytes(8),
+});
+
+export const VFIO_USER_IO_FD_TYPE_IOEVENTFD = 0;
+export const VFIO_USER_IO_FD_TYPE_IOREGIONFD = 1;
+/** Of libvfio-user alone. */
+export const VFIO_USER_IO_FD_TYPE_IOEVENTFD_SHADOW = 2;
+
+/** DEVICE_FEATURE: what, and which of VFIO_DEVICE_FEATURE_GET, _SET and _PROBE. */
+export const deviceFeature = struct('vfio_user_device_feature', 8, { argsz: u32, flags: u32 });
+
+export const featureMigration = struct('vfio_device_feature_migration', 8, { flags: u64Number });
+
+/** `dataFd` means nothing here: data goes by MIG_DATA_READ and MIG_DATA_WRITE. */
+export const featureMigState = struct('vfio_device_feature_mig_state', 8, {
+  deviceState: u32,
+  dataFd: u32,
+});
+
+/** Followed by `numRanges` ranges. */
+export const featureDmaLogging = struct('vfio_user_device_feature_dma_logging_control', 16, {
+  pageSize: u64,
+  numRanges: u32,
+  reserved: reserved(4),
+});
+
+export const dmaLoggingRange = struct('vfio_user_device_feature_dma_logging_range', 16, {
+  iova: u64,
+  length: u64,
+});
+
+/** Followed in the reply by the bitmap, in words of 64 bits. */
+export const featureDmaReport = struct('vfio_user_device_feature_dma_logging_report', 24, {
+  iova: u64,
+  length: u64,
+  pageSize: u64,
+});
+
+/** Followed by `size` bytes in a write and in the reply to a read. */
+export const migData = struct('vfio_user_mig_data', 8, { argsz: u32, size: u32 });

@@ -57,6 +57,30 @@ export const VFIO_IRQ_SET_ACTION_UNMASK = 0x10;
 export const VFIO_IRQ_SET_ACTION_TRIGGER = 0x20;
 export const VFIO_IRQ_SET_ACTION_TYPE_MASK = 0x38;
 
+export const VFIO_DEVICE_FEATURE_MASK = 0xffff;
+export const VFIO_DEVICE_FEATURE_GET = 0x10000;
+export const VFIO_DEVICE_FEATURE_SET = 0x20000;
+export const VFIO_DEVICE_FEATURE_PROBE = 0x40000;
+
+export const VFIO_DEVICE_FEATURE_MIGRATION = 1;
+export const VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE = 2;
+export const VFIO_DEVICE_FEATURE_DMA_LOGGING_START = 6;
+export const VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP = 7;
+export const VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT = 8;
+
+export const VFIO_MIGRATION_STOP_COPY = 0x1;
+export const VFIO_MIGRATION_P2P = 0x2;
+export const VFIO_MIGRATION_PRE_COPY = 0x4;
+
+export const VFIO_DEVICE_STATE_ERROR = 0;
+export const VFIO_DEVICE_STATE_STOP = 1;
+export const VFIO_DEVICE_STATE_RUNNING = 2;
+export const VFIO_DEVICE_STATE_STOP_COPY = 3;
+export const VFIO_DEVICE_STATE_RESUMING = 4;
+export const VFIO_DEVICE_STATE_RUNNING_P2P = 5;
+export const VFIO_DEVICE_STATE_PRE_COPY = 6;
+export const VFIO_DEVICE_STATE_PRE_COPY_P2P = 7;
+
 export const vfioDeviceInfo = struct('vfio_device_info', 24, {
   argsz: u32,
   flags: u32,
@@ -91,6 +115,15 @@ export const vfioRegionSparseMmapArea = struct('vfio_region_sparse_mmap_area', 1
 export const vfioSparseMmapCount = struct('vfio_region_info_cap_sparse_mmap', 8, {
   nr_areas: u32,
   reserved: reserved(4),
+});
+
+/** The whole capability, its header included. */
+export const vfioRegionType = struct('vfio_region_info_cap_type', 16, {
+  id: u16,
+  version: u16,
+  next: u32,
+  type: u32,
+  subtype: u32,
 });
 
 export const vfioIrqInfo = struct('vfio_irq_info', 16, {

@@ -1,6 +1,7 @@
 // The client: one method per command of the protocol.
 import { LessorError, ProtocolError } from '../base/errors.js';
-import { closeAll } from '../os/fd.js';
+import { limits } from '../base/limits.js';
+import { closeAll, type Fd } from '../os/fd.js';
 import type { StreamSocket } from '../os/socket-types.js';
 import { u16, u32, u64 } from '../uapi/struct.js';
 import { VFIO_DEVICE_FLAGS_RESET } from '../uapi/vfio.js';
@@ -11,9 +12,11 @@ import {
   irqInfo,
   regionAccess,
   regionInfo,
+  regionIoFds,
   VFIO_USER_DEVICE_GET_INFO,
   VFIO_USER_DEVICE_GET_IRQ_INFO,
   VFIO_USER_DEVICE_GET_REGION_INFO,
+  VFIO_USER_DEVICE_GET_REGION_IO_FDS,
   VFIO_USER_DEVICE_RESET,
   VFIO_USER_DEVICE_SET_IRQS,
   VFIO_USER_DMA_MAP,
@@ -24,13 +27,17 @@ import {
   VFIO_USER_F_NO_REPLY,
   VFIO_USER_REGION_WRITE,
 } from '../uapi/vfio-user.js';
-import type { DmaMapRequest, DmaRange, IrqChange } from './endpoint.js';
+import { unmapDirty } from './dma/unmap-dirty.js';
+import type { DmaMapRequest, DmaRange, IrqChange, MaskEventChange } from './endpoint.js';
 import { headerBytes, type Message } from './framing.js';
+import { readRegionIoFds, type VfioUserIoFd } from './io-fds.js';
+import { probeFeature, VfioUserDirtyPages, VfioUserMigration } from './migration/client.js';
 import { accessFrame, readAll, readOnce, writeAll, writeOnce } from './region-access.js';
 import { readRegionInfo, type VfioUserRegionInfo } from './region-info.js';
 import { Requester, type VfioUserClientOptions } from './requester.js';
-import { encodeIrqChange } from './set-irqs.js';
+import { bindRuns, encodeIrqChange, encodeMaskEvents } from './set-irqs.js';
 import type { Capabilities } from './version.js';
+import { multiFrame, type SmallWrite, sendMulti } from './write-multi-client.js';
 
 export interface VfioUserDeviceInfo {
   readonly regionCount: number;
@@ -51,6 +58,8 @@ const regionCountMax = 100;
 const irqCountMax = 50;
 /** Room for a list of 61 mappable areas in the first try. */
 const regionInfoGuessBytes = 1024;
+/** Room for 64 entries as long as those of libvfio-user. */
+const ioFdsGuessBytes = 16 + 64 * 48;
 const noBytes = new Uint8Array(0);
 
 function checkU64(value: bigint, what: string): void {
@@ -86,10 +95,14 @@ function encodeDmaMap(request: DmaMapRequest): Uint8Array {
  */
 export class VfioUserClient implements Disposable {
   readonly #requester: Requester;
+  readonly migration: VfioUserMigration;
+  readonly dirtyPages: VfioUserDirtyPages;
 
   /** @see connectVfioUser */
   constructor(requester: Requester) {
     this.#requester = requester;
+    this.migration = new VfioUserMigration(requester);
+    this.dirtyPages = new VfioUserDirtyPages(requester);
   }
 
   get isOpen(): boolean {
@@ -166,13 +179,50 @@ export class VfioUserClient implements Disposable {
    *
    * @see vfio-user DEVICE_SET_IRQS
    */
-  async setIrqs(change: IrqChange): Promise<void> {
+  setIrqs(change: IrqChange): Promise<void> {
     const fds = change.action === 'bind' ? change.fds : [];
+    return this.#sendIrqs(change.index, fds, (fdsMax) => encodeIrqChange(change, fdsMax));
+  }
+
+  /**
+   * Has eventfds signalled when vectors are masked or unmasked. Takes ownership of them in every
+   * outcome; several messages as in `setIrqs`.
+   *
+   * @see vfio-user DEVICE_SET_IRQS
+   */
+  setMaskEvents(change: MaskEventChange): Promise<void> {
+    const { index, fds } = change;
+    return this.#sendIrqs(index, fds, (fdsMax) => encodeMaskEvents(change, fdsMax));
+  }
+
+  /**
+   * Binds some vectors from `start` on and unbinds the others, a message for each run of either.
+   * When one fails, those before it hold. Takes ownership of the descriptors in every outcome.
+   *
+   * @param fds - For one vector after the other; undefined unbinds it.
+   */
+  async bindIrqs(index: number, start: number, fds: readonly (Fd | undefined)[]): Promise<void> {
+    const left = new Set(fds.filter((fd) => fd !== undefined));
+    try {
+      for (const change of bindRuns(index, start, fds)) {
+        if (change.action === 'bind') for (const fd of change.fds) left.delete(fd);
+        await this.setIrqs(change);
+      }
+    } finally {
+      closeAll(left);
+    }
+  }
+
+  async #sendIrqs(
+    index: number,
+    fds: readonly Fd[],
+    encode: (fdsMax: number) => ReturnType<typeof encodeIrqChange>,
+  ): Promise<void> {
     let sentCount = 0;
     try {
-      checkIndex(change.index);
+      checkIndex(index);
       // A server that takes none is asked with one, and `call` says so.
-      for (const message of encodeIrqChange(change, Math.max(1, this.#requester.fdsMax))) {
+      for (const message of encode(Math.max(1, this.#requester.fdsMax))) {
         const terms = message.fds === undefined ? {} : { fds: message.fds };
         sentCount += message.fds?.length ?? 0;
         await this.#requester.call(VFIO_USER_DEVICE_SET_IRQS, message.payload, terms, nothing);
@@ -207,6 +257,44 @@ export class VfioUserClient implements Disposable {
     const ask = accessFrame(VFIO_USER_REGION_WRITE, flags, region, offsetBytes, length);
     ask.set(data, headerBytes + regionAccess.sizeBytes);
     this.#requester.post(ask);
+  }
+
+  /**
+   * Several small writes in one message, in order.
+   *
+   * @returns How many were done: fewer when one of them failed, the first of them excepted, whose
+   *   errno rejects.
+   * @throws LessorError `UNSUPPORTED` when the server does not take it.
+   * @see vfio-user REGION_WRITE_MULTI
+   */
+  async regionWriteMulti(writes: readonly SmallWrite[]): Promise<number> {
+    return sendMulti(this.#requester, writes);
+  }
+
+  /** As `regionWriteMulti`, without waiting and without learning of an error (No_reply). */
+  regionWriteMultiPosted(writes: readonly SmallWrite[]): void {
+    this.#requester.post(multiFrame(this.#requester, writes, VFIO_USER_F_NO_REPLY));
+  }
+
+  /**
+   * Descriptors by which registers of a region are reached without a message. Asks a second time
+   * when the list did not fit.
+   *
+   * @see vfio-user DEVICE_GET_REGION_IO_FDS
+   */
+  async regionIoFds(index: number): Promise<readonly VfioUserIoFd[]> {
+    checkIndex(index);
+    const first = await this.#askIoFds(index, ioFdsGuessBytes, (entries) => entries);
+    if (typeof first !== 'number') return first;
+    return this.#askIoFds(index, first, (entries) => {
+      if (typeof entries !== 'number') return entries;
+      throw new ProtocolError(`${regionIoFds.name}.argsz`, 0, `${first} bytes, then ${entries}`);
+    });
+  }
+
+  /** @see probeFeature */
+  async probeFeature(feature: number, operations: number): Promise<void> {
+    await probeFeature(this.#requester, feature, operations);
   }
 
   /** One access of the width in the name, as for all of `read8` to `write64`. */
@@ -274,9 +362,29 @@ export class VfioUserClient implements Disposable {
     await this.#requester.call(VFIO_USER_DMA_UNMAP, ask, { replyBytesMax: argsz }, nothing);
   }
 
+  /**
+   * As `dmaUnmap`, and tells which pages the device wrote before, as `dirtyPages.report`.
+   *
+   * @param pageBytes - What one bit stands for, a power of two.
+   */
+  async dmaUnmapDirty(range: DmaRange, pageBytes: number): Promise<Uint8Array> {
+    return unmapDirty(this.#requester, range, pageBytes);
+  }
+
   /** @param deadlineMs - A reset may take long; default as for every request. */
   reset(deadlineMs = this.#requester.deadlineMs): Promise<void> {
     return this.#requester.call(VFIO_USER_DEVICE_RESET, noBytes, { deadlineMs }, nothing);
+  }
+
+  #askIoFds<T>(
+    index: number,
+    argsz: number,
+    judge: (entries: readonly VfioUserIoFd[] | number) => T,
+  ): Promise<T> {
+    const ask = regionIoFds.encode({ argsz, flags: 0, index, count: 0 });
+    const terms = { replyBytesMax: argsz, replyFdsMax: limits.vfioUserFdsMax };
+    const read = (reply: Message) => judge(readRegionIoFds(reply, index, argsz));
+    return this.#requester.call(VFIO_USER_DEVICE_GET_REGION_IO_FDS, ask, terms, read);
   }
 
   #askRegion<T>(
@@ -296,12 +404,14 @@ export class VfioUserClient implements Disposable {
  * Negotiates on a connected socket.
  *
  * @param socket - Not yet started; ownership passes, also when this rejects.
+ * @param negotiationMs - Time for it. Default as for every request.
  * @throws OsError with the server's errno, `EPIPE` or `ECANCELED` when it was aborted;
  *   ProtocolError, LessorError `DEADLINE_EXCEEDED`.
  */
 export async function connectVfioUser(
   socket: StreamSocket,
   options: VfioUserClientOptions,
+  negotiationMs?: number,
 ): Promise<VfioUserClient> {
   const requester = new Requester(socket, options);
   const { signal } = options;
@@ -309,7 +419,7 @@ export async function connectVfioUser(
   signal?.addEventListener('abort', abort, { once: true });
   if (signal?.aborted) abort();
   try {
-    await requester.negotiate();
+    await requester.negotiate(negotiationMs ?? requester.deadlineMs);
   } catch (error) {
     requester.close();
     throw error;

@@ -1,12 +1,14 @@
 // What the server does for each command: checks the payload, asks the endpoint, builds the reply.
 // Nothing here knows of connections, order or framing.
 import { assert, LessorError, OsError } from '../base/errors.js';
-import { limits } from '../base/limits.js';
 import { closeAll, type Fd } from '../os/fd.js';
 import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from '../uapi/vfio.js';
 import {
+  dirtyBitmapHeader,
   dmaMap,
+  dmaUnmap,
   regionAccess,
+  VFIO_USER_DEVICE_FEATURE,
   VFIO_USER_DEVICE_GET_INFO,
   VFIO_USER_DEVICE_GET_IRQ_INFO,
   VFIO_USER_DEVICE_GET_REGION_INFO,
@@ -18,18 +20,27 @@ import {
   VFIO_USER_F_DMA_REGION_READ,
   VFIO_USER_F_DMA_REGION_WRITE,
   VFIO_USER_F_NO_REPLY,
+  VFIO_USER_MIG_DATA_READ,
+  VFIO_USER_MIG_DATA_WRITE,
   VFIO_USER_REGION_READ,
   VFIO_USER_REGION_WRITE,
+  VFIO_USER_REGION_WRITE_MULTI,
   VFIO_USER_VERSION,
 } from '../uapi/vfio-user.js';
+import { checkRegion } from './access.js';
 import { checkArgsz, refuse } from './checks.js';
 import type { CommandContext } from './context.js';
-import { getInfo, getIrqInfo, getRegionInfo, getRegionIoFds } from './describe.js';
+import { getInfo, getIrqInfo, getRegionInfo } from './describe.js';
 import { addressEnd } from './dma/address.js';
 import { decodeUnmap } from './dma/unmap.js';
 import type { Message } from './framing.js';
+import { getRegionIoFds } from './io-fds.js';
+import { readMigrationData, writeMigrationData } from './migration/data.js';
+import { useFeature } from './migration/feature.js';
+import { readBitmap } from './migration/logging.js';
 import { emptyReply, type Reply } from './reply.js';
 import { decodeIrqChange } from './set-irqs.js';
+import { writeRegions } from './write-multi.js';
 
 /** The descriptors of a message until somebody takes them. */
 export class MessageFds {
@@ -65,6 +76,13 @@ function after(done: void | Promise<void>, reply: Reply): Result {
 function setIrqs({ endpoint }: CommandContext, message: Message, fds: MessageFds): Result {
   const { payload, refusedCount } = message;
   const change = decodeIrqChange(payload, fds.list, refusedCount, endpoint.irqs);
+  if ('on' in change) {
+    if (endpoint.setMaskEvents === undefined) {
+      throw new LessorError('UNSUPPORTED', `an eventfd to ${change.on} with`);
+    }
+    fds.take();
+    return after(endpoint.setMaskEvents(change), emptyReply);
+  }
   if (change.action === 'bind') fds.take();
   return after(endpoint.setIrqs(change), emptyReply);
 }
@@ -89,27 +107,33 @@ function mapDma({ endpoint }: CommandContext, message: Message, fds: MessageFds)
   return after(endpoint.dmaMap(fd === undefined ? request : { ...request, fd }), emptyReply);
 }
 
-function unmapDma({ endpoint }: CommandContext, { payload }: Message): Result {
-  const { range, bitmap } = decodeUnmap(payload);
-  if (bitmap !== undefined) throw new LessorError('UNSUPPORTED', 'no dirty bitmap');
-  return after(endpoint.dmaUnmap(range), { head: payload });
+function unmapDma(context: CommandContext, { payload }: Message): Result {
+  const { endpoint } = context;
+  const { range, argsz, bitmap } = decodeUnmap(payload);
+  if (bitmap === undefined) return after(endpoint.dmaUnmap(range), { head: payload });
+  if (endpoint.dirtyPages === undefined) throw new LessorError('UNSUPPORTED', 'no dirty bitmap');
+  assert(range !== 'all', 'was refused');
+  const room = Math.min(argsz - payload.length, Number(bitmap.lengthBytes));
+  const { name } = dirtyBitmapHeader;
+  const bits = readBitmap(context, `${name}.pgsize`, range, bitmap.pageBytes, room);
+  const head = new Uint8Array(payload);
+  const said = { pgsize: bitmap.pageBytes, size: BigInt(bits.length) };
+  dirtyBitmapHeader.encodeAt(said, head, dmaUnmap.sizeBytes);
+  return after(endpoint.dmaUnmap(range), { head, tail: bits });
 }
 
 /** The range of a region access, checked against region and flags. */
 function checkAccess(context: CommandContext, payload: Uint8Array, flag: number) {
   const access = regionAccess.decodeAt(payload, 0);
-  const { offset, region: index, count } = access;
-  const region = context.endpoint.regions[index];
-  if (region === undefined) refuse(`${regionAccess.name}.region`, 8, `${index}`);
-  if (count > limits.vfioUserDataBytesMax) refuse(`${regionAccess.name}.count`, 12, `${count}`);
-  if (offset + count > region.lengthBytes) {
-    refuse(`${regionAccess.name}.offset`, 0, `${offset} + ${count} of ${region.lengthBytes}`);
-  }
+  const region = checkRegion(regionAccess.name, context.endpoint.regions, access);
+  const { count } = access;
   const dataBytes = flag === VFIO_REGION_INFO_FLAG_WRITE ? count : 0;
   if (payload.length !== regionAccess.sizeBytes + dataBytes) {
     refuse(`${regionAccess.name}.count`, 12, `${payload.length} bytes, count ${count}`);
   }
-  if ((region.flags & flag) === 0) throw new OsError('EPERM', 'vfio-user', `region ${index}`);
+  if ((region.flags & flag) === 0) {
+    throw new OsError('EPERM', 'vfio-user', `region ${access.region}`);
+  }
   return access;
 }
 
@@ -133,10 +157,15 @@ function writeRegion(context: CommandContext, { header, payload }: Message): Res
   return after(context.endpoint.write(region, offset, data, noReply), { head });
 }
 
-function resetDevice({ endpoint }: CommandContext, { payload }: Message): Result {
+function resetDevice({ endpoint, migration }: CommandContext, { payload }: Message): Result {
   if (payload.length !== 0) refuse('vfio_user_device_reset', 0, `${payload.length} bytes`);
   if (endpoint.reset === undefined) throw new LessorError('UNSUPPORTED', 'no reset');
-  return after(endpoint.reset(), emptyReply);
+  const done = endpoint.reset();
+  const reply = (): Reply => {
+    migration.reset();
+    return emptyReply;
+  };
+  return done instanceof Promise ? done.then(reply) : reply();
 }
 
 function versionAgain(): never {
@@ -155,6 +184,10 @@ const commands = new Map<number, Command>([
   [VFIO_USER_REGION_READ, readRegion],
   [VFIO_USER_REGION_WRITE, writeRegion],
   [VFIO_USER_DEVICE_RESET, resetDevice],
+  [VFIO_USER_REGION_WRITE_MULTI, writeRegions],
+  [VFIO_USER_DEVICE_FEATURE, useFeature],
+  [VFIO_USER_MIG_DATA_READ, readMigrationData],
+  [VFIO_USER_MIG_DATA_WRITE, writeMigrationData],
 ]);
 
 function checkHeader({ header }: Message): void {
@@ -178,6 +211,7 @@ export function execute(context: CommandContext, message: Message): Result {
     if (command === undefined) {
       throw new OsError('ENOSYS', 'vfio-user', `command ${message.header.command}`);
     }
+    context.migration.check(message.header.command);
     return command(context, message, fds);
   } finally {
     fds.closeRest();

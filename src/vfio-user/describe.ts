@@ -1,19 +1,19 @@
 // Commands that describe the device: what it is, its regions, its interrupts.
-import { encodeSparseCap, type SparseArea, sparseCapBytes } from '../uapi/region-caps.js';
+import { assert } from '../base/errors.js';
+import { encodeRegionCaps, type RegionCaps, regionCapsBytes } from '../uapi/region-caps.js';
 import {
   VFIO_DEVICE_FLAGS_PCI,
   VFIO_DEVICE_FLAGS_RESET,
+  VFIO_PCI_NUM_REGIONS,
   VFIO_REGION_INFO_FLAG_CAPS,
   VFIO_REGION_INFO_FLAG_MMAP,
 } from '../uapi/vfio.js';
-import { deviceInfo, irqInfo, regionInfo, regionIoFds } from '../uapi/vfio-user.js';
+import { deviceInfo, irqInfo, regionInfo } from '../uapi/vfio-user.js';
 import { checkArgsz, refuse } from './checks.js';
 import type { CommandContext } from './context.js';
 import type { EndpointRegion } from './endpoint.js';
 import type { Message } from './framing.js';
 import type { Reply } from './reply.js';
-
-const ioFdsBytesMax = 1_048_576;
 
 export function getInfo({ endpoint }: CommandContext, { payload }: Message): Reply {
   const { argsz } = deviceInfo.decode(payload);
@@ -32,23 +32,24 @@ export function getInfo({ endpoint }: CommandContext, { payload }: Message): Rep
 function regionInfoReply(
   index: number,
   region: EndpointRegion,
-  areas: readonly SparseArea[],
+  caps: RegionCaps,
   withCaps: boolean,
 ): Uint8Array {
   const fixed = regionInfo.sizeBytes;
-  const full = fixed + (areas.length === 0 ? 0 : sparseCapBytes(areas.length));
-  const head = new Uint8Array(withCaps ? full : fixed);
-  const mmap = areas.length === 0 ? 0 : VFIO_REGION_INFO_FLAG_MMAP;
+  const capsBytes = regionCapsBytes(caps);
+  const hasCaps = withCaps && capsBytes > 0;
+  const head = new Uint8Array(fixed + (hasCaps ? capsBytes : 0));
+  const mmap = caps.areas === undefined ? 0 : VFIO_REGION_INFO_FLAG_MMAP;
   const value = {
-    argsz: full,
-    flags: region.flags | mmap | (withCaps ? VFIO_REGION_INFO_FLAG_CAPS : 0),
+    argsz: fixed + capsBytes,
+    flags: region.flags | mmap | (hasCaps ? VFIO_REGION_INFO_FLAG_CAPS : 0),
     index,
-    capOffset: withCaps ? fixed : 0,
+    capOffset: hasCaps ? fixed : 0,
     size: region.lengthBytes,
     offset: region.fdOffsetBytes ?? 0,
   };
   regionInfo.encodeAt(value, head, 0);
-  if (withCaps) encodeSparseCap(areas, head, fixed);
+  if (hasCaps) encodeRegionCaps(caps, head, fixed);
   return head;
 }
 
@@ -57,26 +58,16 @@ export function getRegionInfo({ endpoint, peer }: CommandContext, { payload }: M
   checkArgsz(regionInfo.name, argsz, regionInfo.sizeBytes);
   const region = endpoint.regions[index];
   if (region === undefined) refuse(`${regionInfo.name}.index`, 8, `${index}`);
-  const areas = peer.maxMsgFds > 0 ? (region.areas ?? []) : [];
-  if (areas.length === 0) return { head: regionInfoReply(index, region, [], false) };
-  const full = regionInfo.sizeBytes + sparseCapBytes(areas.length);
-  if (argsz < full) return { head: regionInfoReply(index, region, areas, false) };
-  const fd = endpoint.regionFd(index);
-  if (fd === undefined) return { head: regionInfoReply(index, region, [], false) };
-  return { head: regionInfoReply(index, region, areas, true), fds: [fd] };
-}
-
-/** No doorbell descriptors are on offer: always the empty list. */
-export function getRegionIoFds({ endpoint }: CommandContext, { payload }: Message): Reply {
-  const { argsz, flags, index, count } = regionIoFds.decode(payload);
-  const { name, sizeBytes, offsets } = regionIoFds;
-  checkArgsz(name, argsz, sizeBytes);
-  if (argsz > ioFdsBytesMax) refuse(`${name}.argsz`, 0, `${argsz}`);
-  if (flags !== 0) refuse(`${name}.flags`, offsets.flags ?? 0, `${flags}`);
-  if (count !== 0) refuse(`${name}.count`, offsets.count ?? 0, `${count}`);
-  const region = endpoint.regions[index];
-  if (region === undefined || region.flags === 0) refuse(`${name}.index`, 8, `${index}`);
-  return { head: regionIoFds.encode({ argsz: sizeBytes, flags: 0, index, count: 0 }) };
+  const isOwn = index >= VFIO_PCI_NUM_REGIONS;
+  assert(!isOwn || region.type !== undefined, `region ${index} does not say what it is`);
+  const type = isOwn ? region.type : undefined;
+  const isMappable = peer.maxMsgFds > 0 && (region.areas ?? []).length > 0;
+  const caps = isMappable ? { areas: region.areas, type } : { type };
+  const full = regionInfo.sizeBytes + regionCapsBytes(caps);
+  if (argsz < full) return { head: regionInfoReply(index, region, caps, false) };
+  const fd = isMappable ? endpoint.regionFd(index) : undefined;
+  if (fd === undefined) return { head: regionInfoReply(index, region, { type }, true) };
+  return { head: regionInfoReply(index, region, caps, true), fds: [fd] };
 }
 
 export function getIrqInfo({ endpoint }: CommandContext, { payload }: Message): Reply {

@@ -1,7 +1,7 @@
 // What stands behind the server: a device as vfio-user shows it. Implemented by whoever has
 // something to show; the server has checked every range and count before it calls.
 import type { Fd } from '../os/fd.js';
-import type { SparseArea } from '../uapi/region-caps.js';
+import type { RegionType, SparseArea } from '../uapi/region-caps.js';
 
 export interface EndpointRegion {
   /** 0: the region is not there. */
@@ -13,7 +13,7 @@ export interface EndpointRegion {
   /** Where the region's first byte lies in the file of `regionFd`. Default 0. */
   readonly fdOffsetBytes?: number;
   /** What a region past the PCI ones (index 9 and up) is: VFIO_REGION_INFO_CAP_TYPE. */
-  readonly type?: { readonly type: number; readonly subtype: number };
+  readonly type?: RegionType;
 }
 
 /** A descriptor by which a client reaches registers without a message (GET_REGION_IO_FDS). */
@@ -76,6 +76,19 @@ export type IrqChange =
       readonly vectors: readonly number[];
     };
 
+/**
+ * Eventfds to be signalled whenever vectors of [start, start + count) become masked, or unmasked,
+ * in place of those given before; the first stands for `start`.
+ */
+export interface MaskEventChange {
+  readonly on: 'mask' | 'unmask';
+  readonly index: number;
+  readonly start: number;
+  readonly count: number;
+  /** `count` of them; none: no more signals. */
+  readonly fds: readonly Fd[];
+}
+
 /** VFIO_DEVICE_STATE_*, those that vfio-user uses. */
 export type MigrationState = 'error' | 'stop' | 'running' | 'stop-copy' | 'resuming' | 'pre-copy';
 
@@ -83,7 +96,12 @@ export type MigrationState = 'error' | 'stop' | 'running' | 'stop-copy' | 'resum
 export interface EndpointMigration {
   /** The state can be read, in part, while the device runs. */
   readonly preCopy: boolean;
-  /** One arc of the state machine; called once for each. When it throws, the state is `error`. */
+  /** Where a device is that an earlier client left behind. Default `running`. */
+  readonly initialState?: MigrationState;
+  /**
+   * One arc of the state machine; called once for each. When it throws, the state is `error`,
+   * which `reset` alone leaves, for `running`.
+   */
   transition(from: MigrationState, to: MigrationState): void | Promise<void>;
   /** The next bytes of the state, at most `lengthBytes`; fewer: no more for now. */
   readData(lengthBytes: number): Uint8Array | Promise<Uint8Array>;
@@ -91,16 +109,25 @@ export interface EndpointMigration {
   writeData(bytes: Uint8Array): void | Promise<void>;
 }
 
-/** What the device wrote by DMA, per page. */
+/**
+ * What the device wrote by DMA, per page. Ranges and page sizes were checked: powers of two, a
+ * bitmap within its limit, logging is on.
+ */
 export interface EndpointDirtyPages {
-  /** Starts over with nothing dirty; no ranges: everything. @returns The page size in use. */
+  /**
+   * Starts with nothing dirty; no ranges: everything is logged.
+   *
+   * @param pageBytes - What the client would like.
+   * @returns The page size in use, a power of two.
+   */
   start(pageBytes: number, ranges: readonly DmaRange[]): number;
   stop(): void;
   /**
    * One bit for each page of the range, lowest first, in whole 64-bit words; cleared by reading.
+   * When a DMA_UNMAP wants to know, this is called just before `dmaUnmap`, in the same turn.
    *
-   * @throws OsError `ENOENT` for a range that is not mapped, `EINVAL` when logging is off or the
-   *   page size is none.
+   * @param pageBytes - Any power of two, not only the one in use.
+   * @throws OsError `ENOENT` for a range that is not mapped.
    */
   report(range: DmaRange, pageBytes: number): Uint8Array;
 }
@@ -134,7 +161,7 @@ export interface ClientMemory {
 export interface VfioUserEndpoint {
   /** The version was negotiated; called once, before any other method. */
   opened?(client: ClientMemory): void;
-  /** By index: 0-5 BARs, 6 ROM, 7 configuration space, 8 VGA. */
+  /** By index: 0-5 BARs, 6 ROM, 7 configuration space, 8 VGA, then those with a `type`. */
   readonly regions: readonly EndpointRegion[];
   /** By index: 0 INTx, 1 MSI, 2 MSI-X, 3 error, 4 request. */
   readonly irqs: readonly EndpointIrq[];
@@ -160,6 +187,8 @@ export interface VfioUserEndpoint {
   dmaUnmap(range: DmaRange | 'all'): void | Promise<void>;
   /** Takes ownership of `change.fds` in every outcome. */
   setIrqs(change: IrqChange): void | Promise<void>;
+  /** Takes ownership of `change.fds` in every outcome. Absent: nothing can be signalled so. */
+  setMaskEvents?(change: MaskEventChange): void | Promise<void>;
   /** Absent: the device cannot be reset. */
   reset?(): void | Promise<void>;
   /** Absent: the device does not migrate. */

@@ -1,13 +1,15 @@
 // vfio-user on its own: serve a device on a socket, or drive a served one. Knows of no lease.
 
-export type { SparseArea } from '../uapi/region-caps.js';
+export type { RegionType, SparseArea } from '../uapi/region-caps.js';
 export {
   connectVfioUser,
   type VfioUserClient,
   type VfioUserDeviceInfo,
   type VfioUserIrqInfo,
 } from './client.js';
+export { connectVfioUserPath, type VfioUserConnectOptions } from './connect.js';
 export { type DeviceServer, type ServeDeviceOptions, serveDevice } from './device/device-server.js';
+
 export type { DmaHandler } from './dma/handler.js';
 export { type DmaBuffer, DmaTable } from './dma/table.js';
 export type {
@@ -19,10 +21,13 @@ export type {
   EndpointMigration,
   EndpointRegion,
   IrqChange,
+  MaskEventChange,
   MigrationState,
   RegionIoFd,
   VfioUserEndpoint,
 } from './endpoint.js';
+export type { VfioUserIoFd } from './io-fds.js';
+export type { VfioUserDirtyPages, VfioUserMigration } from './migration/client.js';
 export {
   connectReconnecting,
   type ReconnectEvent,
@@ -34,4 +39,5 @@ export type { DeviceIdentity } from './reconnect-identity.js';
 export type { VfioUserRegionInfo } from './region-info.js';
 export type { VfioUserClientOptions } from './requester.js';
 export { serveVfioUser, type VfioUserConnection, type VfioUserServerOptions } from './server.js';
-export type { Capabilities } from './version.js';
+export type { Capabilities, MigrationCapability } from './version.js';
+export type { SmallWrite } from './write-multi-client.js';

@@ -2,7 +2,7 @@
 import { ProtocolError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { closeAll, type Fd } from '../os/fd.js';
-import { findSparseAreas, type SparseArea } from '../uapi/region-caps.js';
+import { decodeRegionCaps, type RegionType, type SparseArea } from '../uapi/region-caps.js';
 import {
   VFIO_REGION_INFO_FLAG_CAPS,
   VFIO_REGION_INFO_FLAG_MMAP,
@@ -26,6 +26,8 @@ export interface VfioUserRegionInfo {
   readonly fd: Fd | undefined;
   /** Where the region's first byte lies in the file of `fd`. */
   readonly fdOffsetBytes: number;
+  /** What a region past the PCI ones (index 9 and up) is. */
+  readonly type: RegionType | undefined;
 }
 
 /**
@@ -59,7 +61,8 @@ export function readRegionInfo(
   const isMappable = (flags & VFIO_REGION_INFO_FLAG_MMAP) !== 0 && fd !== undefined;
   const capOffset = (flags & VFIO_REGION_INFO_FLAG_CAPS) !== 0 ? info.capOffset : 0;
   const whole = [{ offsetBytes: 0, lengthBytes: size }];
-  const areas = isMappable ? (findSparseAreas(payload, capOffset, size) ?? whole) : [];
+  const caps = decodeRegionCaps(payload, capOffset, size);
+  const areas = isMappable ? (caps.areas ?? whole) : [];
   if (!isMappable) closeAll(fds);
   return {
     index,
@@ -70,5 +73,6 @@ export function readRegionInfo(
     areas,
     fd: isMappable ? fd : undefined,
     fdOffsetBytes: offset,
+    type: caps.type,
   };
 }

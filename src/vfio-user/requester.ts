@@ -116,11 +116,11 @@ export class Requester {
     this.#link.close(closedHere());
   }
 
-  async negotiate(): Promise<void> {
+  async negotiate(deadlineMs: number): Promise<void> {
     const replyBytesMax = versionHeader.sizeBytes + limits.vfioUserVersionBytesMax;
     const ask = encodeVersion(VFIO_USER_MINOR, this.#own);
     const replyFdsMax = this.#own.twinSocket ? limits.vfioUserFdsMax : 0;
-    const terms = { replyBytesMax, replyFdsMax };
+    const terms = { replyBytesMax, replyFdsMax, deadlineMs };
     await this.call(VFIO_USER_VERSION, ask, terms, ({ payload, fds }) => {
       const version = decodeVersion(payload);
       const { minor } = version;

@@ -21,6 +21,7 @@ import { takenAwayBy } from './dma/taken-away.js';
 import type { VfioUserEndpoint } from './endpoint.js';
 import { errorFrame, type Header, headerBytes, type Message } from './framing.js';
 import { Link } from './link.js';
+import { MigrationSession } from './migration/session.js';
 import { type Reply, replyFrame } from './reply.js';
 import { openTwin, type TwinSockets } from './twin-socket.js';
 import {
@@ -219,8 +220,13 @@ class Connection implements VfioUserConnection {
     const head = encodeVersion(answer.minor, capabilities, { ...limit, ...twin });
     this.#peer = proposed.capabilities;
     const isLive = (): boolean => this.isOpen && this.#fenced === undefined;
-    const context = { endpoint: this.#endpoint, peer: this.#peer, agreed: capabilities, isLive };
-    this.#context = context;
+    this.#context = {
+      endpoint: this.#endpoint,
+      peer: proposed.capabilities,
+      agreed: capabilities,
+      migration: new MigrationSession(this.#endpoint.migration),
+      isLive,
+    };
     this.#answer(header, sockets === undefined ? { head } : { head, fds: [sockets.theirs] });
     this.#opened(proposed.capabilities, sockets?.ours);
   }

@@ -16,7 +16,7 @@ import {
   VFIO_PCI_REQ_IRQ_INDEX,
 } from '../uapi/vfio.js';
 import { irqSet } from '../uapi/vfio-user.js';
-import type { EndpointIrq, IrqChange } from './endpoint.js';
+import type { EndpointIrq, IrqChange, MaskEventChange } from './endpoint.js';
 
 type IrqSet = Decoded<typeof irqSet>;
 
@@ -74,16 +74,16 @@ function chosenVectors(set: IrqSet, data: Uint8Array): number[] {
  * Checks a SET_IRQS and says what it asks for.
  *
  * @param payload - Of the message.
- * @param fds - What came with it. They become the change's when it is a `bind`.
+ * @param fds - What came with it. They become the change's when it binds.
  * @param refusedCount - Descriptors that the screening closed.
- * @throws ProtocolError `EINVAL`, LessorError `UNSUPPORTED`, `FD_REFUSED`; `fds` stay the caller's.
+ * @throws ProtocolError `EINVAL`, LessorError `FD_REFUSED`; `fds` stay the caller's.
  */
 export function decodeIrqChange(
   payload: Uint8Array,
   fds: readonly Fd[],
   refusedCount: number,
   irqs: readonly EndpointIrq[],
-): IrqChange {
+): IrqChange | MaskEventChange {
   const set = irqSet.decodeAt(payload, 0);
   checkRange(set, irqs);
   const { flags, index, start, count } = set;
@@ -98,12 +98,10 @@ export function decodeIrqChange(
     if (count === 0) return { action: 'disable', index };
     return { action, index, vectors: chosenVectors(set, data) };
   }
-  if (action !== 'trigger') {
-    throw new LessorError('UNSUPPORTED', `an eventfd to ${action} with`);
-  }
-  if (fdCount === 0) return { action: 'unbind', index, start, count };
-  if (fdCount !== count) refuse('count', `${count} with ${fdCount} descriptors`);
+  if (fdCount !== 0 && fdCount !== count) refuse('count', `${count} with ${fdCount} descriptors`);
   if (refusedCount > 0) throw new LessorError('FD_REFUSED', 'an interrupt needs an eventfd');
+  if (action !== 'trigger') return { on: action, index, start, count, fds };
+  if (fdCount === 0) return { action: 'unbind', index, start, count };
   return { action: 'bind', index, start, fds };
 }
 
@@ -140,6 +138,60 @@ function encodeVectors(change: Extract<IrqChange, { vectors: unknown }>): Uint8A
   return payload;
 }
 
+interface Bind {
+  readonly index: number;
+  readonly start: number;
+  readonly fds: readonly Fd[];
+}
+
+/** One message for each `fdsMax` descriptors. */
+function encodeBind(flags: number, bind: Bind, fdsMax: number): EncodedIrqChange[] {
+  checkOwnRange(bind.start, bind.fds.length);
+  const messages: EncodedIrqChange[] = [];
+  for (let done = 0; done < bind.fds.length; done += fdsMax) {
+    const fds = bind.fds.slice(done, done + fdsMax);
+    const start = bind.start + done;
+    messages.push({ payload: encodeSet(flags, bind.index, start, fds.length), fds });
+  }
+  return messages;
+}
+
+/** As `encodeIrqChange`, for the eventfds that masking signals. */
+export function encodeMaskEvents(change: MaskEventChange, fdsMax: number): EncodedIrqChange[] {
+  const { on, index, start, count, fds } = change;
+  const flags = VFIO_IRQ_SET_DATA_EVENTFD | actionFlags[on];
+  checkOwnRange(start, count);
+  if (fds.length === 0) return [{ payload: encodeSet(flags, index, start, count) }];
+  if (fds.length === count) return encodeBind(flags, change, fdsMax);
+  throw new LessorError('INVALID_ARGUMENT', `${fds.length} eventfds for ${count} vectors`);
+}
+
+/**
+ * Runs of vectors that are bound, and of those that are unbound, in order: no message can do both.
+ *
+ * @param fds - For `start` and on; undefined unbinds.
+ */
+export function bindRuns(
+  index: number,
+  start: number,
+  fds: readonly (Fd | undefined)[],
+): IrqChange[] {
+  const changes: IrqChange[] = [];
+  let from = 0;
+  for (let to = 1; to <= fds.length; to++) {
+    const isBound = fds[from] !== undefined;
+    if (to < fds.length && (fds[to] !== undefined) === isBound) continue;
+    const run = fds.slice(from, to).filter((fd) => fd !== undefined);
+    changes.push(
+      isBound
+        ? { action: 'bind', index, start: start + from, fds: run }
+        : { action: 'unbind', index, start: start + from, count: to - from },
+    );
+    from = to;
+  }
+  return changes;
+}
+
 /**
  * The messages that make a change, in order; binding takes several where the peer cannot receive
  * all descriptors at once.
@@ -156,16 +208,8 @@ export function encodeIrqChange(change: IrqChange, fdsMax: number): EncodedIrqCh
     case 'unbind':
       checkOwnRange(change.start, change.count);
       return [{ payload: encodeSet(eventfds, change.index, change.start, change.count) }];
-    case 'bind': {
-      checkOwnRange(change.start, change.fds.length);
-      const messages: EncodedIrqChange[] = [];
-      for (let done = 0; done < change.fds.length; done += fdsMax) {
-        const fds = change.fds.slice(done, done + fdsMax);
-        const start = change.start + done;
-        messages.push({ payload: encodeSet(eventfds, change.index, start, fds.length), fds });
-      }
-      return messages;
-    }
+    case 'bind':
+      return encodeBind(eventfds, change, fdsMax);
     default:
       return change.vectors.length === 0 ? [] : [{ payload: encodeVectors(change) }];
   }

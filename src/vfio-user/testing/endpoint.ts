@@ -59,9 +59,9 @@ function describeChange(change: IrqChange, nameOf: (fd: Fd) => string | undefine
 }
 
 export class TestEndpoint implements VfioUserEndpoint {
-  regions = testRegions;
+  regions: readonly EndpointRegion[] = testRegions;
   irqs = testIrqs;
-  readonly #world: World;
+  protected readonly world: World;
   readonly memory = testRegions.map((region) => new Uint8Array(region.lengthBytes));
   /** One line per call. */
   readonly calls: string[] = [];
@@ -74,7 +74,7 @@ export class TestEndpoint implements VfioUserEndpoint {
   before: (call: string) => void | Promise<void> = () => {};
 
   constructor(world: World) {
-    this.#world = world;
+    this.world = world;
   }
 
   opened(client: ClientMemory): void {
@@ -82,18 +82,18 @@ export class TestEndpoint implements VfioUserEndpoint {
   }
 
   regionFd(region: number): Fd | undefined {
-    return this.#world.open(`region${region}`);
+    return this.world.open(`region${region}`);
   }
 
   read(region: number, offset: number, length: number): Uint8Array | Promise<Uint8Array> {
-    return this.#run(`read ${region} ${offset} ${length}`, () =>
+    return this.run(`read ${region} ${offset} ${length}`, () =>
       this.#memoryOf(region).slice(offset, offset + length),
     );
   }
 
   write(region: number, offset: number, bytes: Uint8Array, noReply: boolean) {
     const how = noReply ? ' posted' : '';
-    return this.#run(`write ${region} ${offset} ${bytes.length}${how}`, () => {
+    return this.run(`write ${region} ${offset} ${bytes.length}${how}`, () => {
       this.#memoryOf(region).set(bytes, offset);
     });
   }
@@ -102,23 +102,23 @@ export class TestEndpoint implements VfioUserEndpoint {
     const { iova, lengthBytes, offsetBytes, readable, writable, fd } = request;
     if (fd !== undefined) this.held.push(fd);
     const access = `${readable ? 'r' : '-'}${writable ? 'w' : '-'}`;
-    const file = fd === undefined ? 'none' : this.#world.nameOf(fd);
-    return this.#run(`map ${iova} ${lengthBytes} ${offsetBytes} ${access} ${file}`, () => {});
+    const file = fd === undefined ? 'none' : this.world.nameOf(fd);
+    return this.run(`map ${iova} ${lengthBytes} ${offsetBytes} ${access} ${file}`, () => {});
   }
 
   dmaUnmap(range: DmaRange | 'all') {
     const text = range === 'all' ? 'all' : `${range.iova} ${range.lengthBytes}`;
-    return this.#run(`unmap ${text}`, () => {});
+    return this.run(`unmap ${text}`, () => {});
   }
 
   setIrqs(change: IrqChange) {
     if (change.action === 'bind') this.held.push(...change.fds);
-    const detail = describeChange(change, (fd) => this.#world.nameOf(fd));
-    return this.#run(`${change.action} ${change.index}${detail}`, () => {});
+    const detail = describeChange(change, (fd) => this.world.nameOf(fd));
+    return this.run(`${change.action} ${change.index}${detail}`, () => {});
   }
 
   reset?(): void | Promise<void> {
-    return this.#run('reset', () => {});
+    return this.run('reset', () => {});
   }
 
   closed(error: Error | undefined): void {
@@ -131,7 +131,7 @@ export class TestEndpoint implements VfioUserEndpoint {
     return this.memory[region] as Uint8Array;
   }
 
-  #run<T>(call: string, body: () => T): T | Promise<T> {
+  protected run<T>(call: string, body: () => T): T | Promise<T> {
     this.calls.push(call);
     const wait = this.before(call);
     return wait instanceof Promise ? wait.then(body) : body();

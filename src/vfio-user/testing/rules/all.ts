@@ -6,8 +6,11 @@ import type { Rule } from './rule.js';
 import { accessRules } from './server-access.js';
 import { connectionRules } from './server-connection.js';
 import { describeRules } from './server-describe.js';
+import { featureRules } from './server-feature.js';
 import { irqRules } from './server-irqs.js';
 import { memoryRules } from './server-memory.js';
+import { migrationRules } from './server-migration.js';
+import { multiRules } from './server-multi.js';
 
 export const protocolRules: readonly Rule[] = [
   ...connectionRules,
@@ -15,6 +18,9 @@ export const protocolRules: readonly Rule[] = [
   ...accessRules,
   ...memoryRules,
   ...irqRules,
+  ...multiRules,
+  ...featureRules,
+  ...migrationRules,
   ...replyRules,
   ...argumentRules,
   ...clientCommandRules,

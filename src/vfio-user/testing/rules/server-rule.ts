@@ -5,7 +5,9 @@ import { VFIO_USER_DEVICE_GET_INFO, VFIO_USER_VERSION } from '../../../uapi/vfio
 import { serveVfioUser, type VfioUserConnection } from '../../server.js';
 import { type Capabilities, encodeVersion, ownCapabilities } from '../../version.js';
 import { TestEndpoint } from '../endpoint.js';
+import { FullEndpoint } from '../full-endpoint.js';
 import type { PipeSocket } from '../pipe.js';
+
 import { type FrameChanges, infoPayload, RawPeer, rawFrame, verdict } from '../raw-peer.js';
 import { memoryWorld, turns, until, type World } from '../world.js';
 import { assert, type Errno, filesLeft, hex, messageText, openFiles, type Rule } from './rule.js';
@@ -29,6 +31,8 @@ export interface ServerCase {
   readonly pieces?: readonly { readonly bytes: number; readonly fdCount: number }[];
   /** The message is the first one: no VERSION came before. */
   readonly isFirst?: boolean;
+  /** The endpoint has everything that the protocol has. */
+  readonly isFull?: boolean;
   /** What the client says of itself; default what we say. */
   readonly client?: Partial<Capabilities>;
   readonly arrange?: (stage: ServerStage) => void | Promise<void>;
@@ -106,7 +110,7 @@ async function run(wanted: ServerCase, chosenWorld: () => World): Promise<void> 
   // The kernel's sockets are screened by helper processes, which these tests do not start.
   const createWorld = wanted.screenedCount === undefined ? chosenWorld : memoryWorld;
   const world = createWorld();
-  const endpoint = new TestEndpoint(world);
+  const endpoint = wanted.isFull === true ? new FullEndpoint(world) : new TestEndpoint(world);
   const [near, far] = world.pair();
   const bugs: unknown[] = [];
   const onBug = (error: unknown): number => bugs.push(error);
