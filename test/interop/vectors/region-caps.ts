@@ -1,7 +1,10 @@
 // The capability chain of a recorded region info: only what our servers put there.
-
-import type { SparseArea } from '../../../src/uapi/region-caps.js';
-import { encodeSparseCap, findSparseAreas, sparseCapBytes } from '../../../src/uapi/region-caps.js';
+import {
+  decodeRegionCaps as decodeCaps,
+  encodeRegionCaps as encodeCaps,
+  regionCapsBytes,
+  type SparseArea,
+} from '../../../src/uapi/region-caps.js';
 import { regionInfo } from '../../../src/uapi/vfio-user.js';
 
 /** Undefined: no chain. */
@@ -9,7 +12,7 @@ export function decodeRegionCaps(
   payload: Uint8Array,
   capOffset: number,
 ): readonly SparseArea[] | undefined {
-  return findSparseAreas(payload, capOffset, Number.MAX_SAFE_INTEGER);
+  return decodeCaps(payload, capOffset, Number.MAX_SAFE_INTEGER).areas;
 }
 
 /** The bytes behind the region info. */
@@ -19,7 +22,7 @@ export function encodeRegionCaps(
 ): Uint8Array {
   if (areas === undefined) return new Uint8Array(0);
   const at = capOffset - regionInfo.sizeBytes;
-  const into = new Uint8Array(at + sparseCapBytes(areas.length));
-  encodeSparseCap(areas, into, at);
+  const into = new Uint8Array(at + regionCapsBytes({ areas }));
+  encodeCaps({ areas }, into, at);
   return into;
 }
