@@ -1,6 +1,7 @@
 // Every rule of the protocol, both roles.
 import { argumentRules } from './client-arguments.js';
 import { clientCommandRules } from './client-commands.js';
+import { featureReplyRules } from './client-feature-replies.js';
 import { replyRules } from './client-replies.js';
 import type { Rule } from './rule.js';
 import { accessRules } from './server-access.js';
@@ -22,6 +23,7 @@ export const protocolRules: readonly Rule[] = [
   ...featureRules,
   ...migrationRules,
   ...replyRules,
+  ...featureReplyRules,
   ...argumentRules,
   ...clientCommandRules,
 ];
