@@ -10,6 +10,10 @@ export const limits = {
   varlinkDepthMax: 16,
   /** Descriptors with one Varlink message. */
   varlinkFdsMax: 4,
+  /** Descriptors with one read of a control connection that may be upgraded. */
+  upgradedFdsMax: 16,
+  /** Bytes that a client may send between its call for an upgrade and the answer. */
+  upgradeEarlyBytesMax: 65_536,
   /** Varlink requests of one connection that wait for an answer. */
   varlinkPendingMax: 16,
   /** Control connections of one uid. */

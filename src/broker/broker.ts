@@ -203,7 +203,12 @@ class WiredBroker implements Broker {
       helperPids: () => this.#options.helpers.pids,
     });
     const mode = this.#options.socketMode ?? controlSocketMode;
-    this.#listen(this.socketPath, mode, controlDescription, methodsOf(control, { Acquire: 1 }));
+    this.#listen(
+      this.socketPath,
+      mode,
+      controlDescription,
+      methodsOf(control, { Acquire: 1 }, ['Acquire']),
+    );
     this.#listen(this.adminPath, adminSocketMode, adminDescription, methodsOf(admin, {}));
   }
 
@@ -284,10 +289,15 @@ class WiredBroker implements Broker {
 function methodsOf(
   methods: ControlMethods | AdminMethods,
   fdsMax: Readonly<Record<string, number>>,
+  upgrades: readonly string[] = [],
 ) {
-  const table: Record<string, { handle: never; fdsMax: number }> = {};
+  const table: Record<string, { handle: never; fdsMax: number; upgrades: boolean }> = {};
   for (const [name, handle] of Object.entries(methods)) {
-    table[name] = { handle: handle as never, fdsMax: fdsMax[name] ?? 0 };
+    table[name] = {
+      handle: handle as never,
+      fdsMax: fdsMax[name] ?? 0,
+      upgrades: upgrades.includes(name),
+    };
   }
   return table;
 }

@@ -37,9 +37,14 @@ export class ControlMethods {
     call: VarlinkCall,
   ): Promise<object | undefined> => {
     const request = toAcquireRequest(parameters);
-    if (request.holder === 'acquirer') call.requireMore();
+    // Of an upgraded connection the lease is all that is left, and its end is the lease's.
+    if (request.holder === 'acquirer' && !call.upgrade) call.requireMore();
+    if (call.upgrade && request.listen) {
+      throw new LessorError('INVALID_ARGUMENT', 'an upgrade and listen are two ways to connect');
+    }
     const listener = parameters.listen === undefined ? undefined : call.takeFd(parameters.listen);
     const { lease, fd, record } = await this.#options.desk.open(request, call, listener);
+    if (call.upgrade) return undefined;
     const first = fd === undefined ? { lease: record } : { lease: record, fd: 0 };
     const fds = fd === undefined ? [] : [fd];
     if (!call.more) {

@@ -20,7 +20,10 @@ import { TenureWatch } from './tenure-watch.js';
 
 export interface OpenedLease {
   readonly lease: BrokerLease;
-  /** The client's end of the lease fd; the caller owns it. Absent: a peer will connect. */
+  /**
+   * The client's end of the lease fd; the caller owns it. Absent: a peer will connect, or the
+   * control connection was upgraded to the lease, and the call answered.
+   */
   readonly fd: Fd | undefined;
   readonly record: LeaseRecord;
 }
@@ -56,7 +59,7 @@ export class LeaseDesk {
       const lease = await this.#granter.acquire(request, call.credentials, call.closed);
       const acquirer = pidfd;
       pidfd = undefined;
-      const { tenure, fd } = this.#open(lease, acquirer, listener);
+      const { tenure, fd } = this.#open(lease, acquirer, listener, call);
       return { lease, fd, record: leaseRecord(lease, tenure.expiresMs) };
     } catch (error) {
       pidfd?.close();
@@ -70,14 +73,16 @@ export class LeaseDesk {
     lease: BrokerLease,
     pidfd: Fd,
     listener: Fd | undefined,
+    call: VarlinkCall,
   ): { tenure: TenureWatch; fd: Fd | undefined } {
     let tenure: TenureWatch | undefined;
     try {
       tenure = new TenureWatch(this.#context.os, lease, pidfd);
       this.#tenures.set(lease.terms.id, tenure);
       void lease.settled.then(() => this.#close(lease));
-      if (listener === undefined) return { tenure, fd: this.#serve(lease, tenure) };
-      this.#listen(lease, tenure, listener);
+      if (call.upgrade) this.#upgrade(lease, tenure, call);
+      else if (listener !== undefined) this.#listen(lease, tenure, listener);
+      else return { tenure, fd: this.#serve(lease, tenure) };
       return { tenure, fd: undefined };
     } catch (error) {
       if (tenure === undefined) pidfd.close();
@@ -151,7 +156,19 @@ export class LeaseDesk {
   #serve(lease: BrokerLease, tenure: TenureWatch): Fd {
     const { os } = this.#context;
     const [ours, theirs] = os.sockets.pair();
-    const connection = this.#connect(lease, os.sockets.stream(ours), {
+    this.#attach(lease, tenure, os.sockets.stream(ours));
+    return theirs;
+  }
+
+  /** The control connection becomes the lease fd. */
+  #upgrade(lease: BrokerLease, tenure: TenureWatch, call: VarlinkCall): void {
+    const socket = call.handOver({ lease: leaseRecord(lease, tenure.expiresMs) });
+    if (socket === undefined) lease.dispatch({ type: 'holderGone' });
+    else this.#attach(lease, tenure, socket);
+  }
+
+  #attach(lease: BrokerLease, tenure: TenureWatch, socket: StreamSocket): void {
+    const connection = this.#connect(lease, socket, {
       onEndOfFile: (farewell) => this.#endOfFile(lease, tenure, farewell),
     });
     lease.attach({
@@ -159,7 +176,6 @@ export class LeaseDesk {
       close: () => connection.close(),
       keepsPeer: false,
     });
-    return theirs;
   }
 
   /** The holder has no descriptor; a VM monitor will connect where it listens. */

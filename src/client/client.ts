@@ -24,10 +24,15 @@ const answerMs = 10_000;
 export interface AcquireRequest extends Omit<AcquireParameters, 'listen'> {
   /** False: the caller calls `lease.enable()` itself, after mapping memory. Default true. */
   readonly enable?: boolean;
+  /**
+   * The control connection itself becomes the lease: one descriptor in all, and no word of the
+   * broker's but the end of it. Default false.
+   */
+  readonly upgrade?: boolean;
 }
 
 /** A lease for a VM monitor, which connects to a socket that this process makes. */
-export interface ListenRequest extends Omit<AcquireRequest, 'enable' | 'holder'> {
+export interface ListenRequest extends Omit<AcquireRequest, 'enable' | 'holder' | 'upgrade'> {
   readonly listen: ListenPlace;
 }
 
@@ -91,6 +96,7 @@ export class Client implements Disposable {
   async acquire(request: AcquireRequest | ListenRequest): Promise<Lease | ListeningLease> {
     if ('listen' in request) return this.#acquireListening(request);
     const { enable = true } = request;
+    if (request.upgrade) return this.#acquireUpgraded(request, enable);
     const raw = withFd(await this.#acquire(request));
     const events =
       raw.replies === undefined ? undefined : new LeaseEvents(raw.connection, raw.replies);
@@ -170,6 +176,25 @@ export class Client implements Disposable {
     return reply.parameters;
   }
 
+  async #acquireUpgraded(request: AcquireRequest, enable: boolean): Promise<Lease> {
+    const { enable: _, upgrade: __, ...parameters } = request;
+    const { connection } = this.#connect();
+    try {
+      const deadlineMs = answerMs + (request.waitMs ?? 0);
+      const method = `${service}.Acquire`;
+      const reply = await connection.upgrade<AcquireReply>(method, parameters, { deadlineMs });
+      const { lease: record } = reply.parameters;
+      if (record !== undefined) {
+        return await openLease(this.#os, record, reply.socket, undefined, enable);
+      }
+      reply.socket[Symbol.dispose]();
+      throw new LessorError('FRAME_MALFORMED', 'the broker answered without a lease');
+    } catch (error) {
+      if (!connection.closed.aborted) connection[Symbol.dispose]();
+      throw error;
+    }
+  }
+
   async #acquireListening({ listen, ...request }: ListenRequest): Promise<ListeningLease> {
     const socket = bindListener(this.#os, listen);
     try {
@@ -199,7 +224,7 @@ export class Client implements Disposable {
   }
 
   async #acquire(request: AcquireRequest, listener?: Fd): Promise<RawLease> {
-    const { enable: _, ...parameters } = request;
+    const { enable: _, upgrade: __, ...parameters } = request;
     const { connection, socket } = this.#connect();
     const options = {
       deadlineMs: answerMs + (request.waitMs ?? 0),

@@ -1,7 +1,7 @@
 // One call of a method, as its handler sees it.
 import { assert, LessorError } from '../base/errors.js';
 import { closeAll, type Fd } from '../os/fd.js';
-import type { PeerCredentials } from '../os/socket-types.js';
+import type { PeerCredentials, StreamSocket } from '../os/socket-types.js';
 import { expectedMore } from './errors.js';
 
 export interface ReplyOptions {
@@ -16,6 +16,8 @@ export interface VarlinkCall {
   readonly method: string;
   /** The client takes several replies. */
   readonly more: boolean;
+  /** The client asks that the connection speak another protocol after the reply. */
+  readonly upgrade: boolean;
   /** Who connected, as of then. */
   readonly credentials: PeerCredentials;
   /** Aborted when the connection is over; the handler should finish then. */
@@ -40,6 +42,13 @@ export interface VarlinkCall {
    * @throws LessorError `FRAME_TOO_LARGE` over limits.varlinkReplyBytesMax.
    */
   reply(parameters: object, options?: ReplyOptions): void;
+  /**
+   * Sends the last reply of a call with `upgrade` and hands the connection over. Not started; bytes
+   * that the client sent already come first. Undefined when the connection is over.
+   *
+   * @throws LessorError `FRAME_TOO_LARGE`, as `reply`.
+   */
+  handOver(parameters: object): StreamSocket | undefined;
 }
 
 /**
@@ -61,12 +70,15 @@ export interface CallOwner {
   peerPidfd(): Fd;
   /** Takes ownership of `fds`. */
   send(bytes: Uint8Array, fds: readonly Fd[]): void;
+  /** Sends, and gives the socket away. */
+  handOver(bytes: Uint8Array): StreamSocket | undefined;
 }
 
 export interface CallTerms {
   readonly method: string;
   readonly more: boolean;
   readonly oneway: boolean;
+  readonly upgrade: boolean;
   /** The call owns them. */
   readonly fds: readonly Fd[];
   /** Checks a reply and puts it in bytes. */
@@ -91,6 +103,10 @@ export class Call implements VarlinkCall, Disposable {
 
   get more(): boolean {
     return this.#terms.more;
+  }
+
+  get upgrade(): boolean {
+    return this.#terms.upgrade;
   }
 
   get credentials(): PeerCredentials {
@@ -141,6 +157,13 @@ export class Call implements VarlinkCall, Disposable {
     this.#finished = !continues;
     if (this.#terms.oneway || this.closed.aborted) closeAll(fds);
     else this.#owner.send(bytes, fds);
+  }
+
+  handOver(parameters: object): StreamSocket | undefined {
+    assert(this.upgrade && !this.#finished, `${this.method} was not asked to upgrade`);
+    const bytes = this.#terms.encode(parameters, false);
+    this.#finished = true;
+    return this.#owner.handOver(bytes);
   }
 
   /** Closes what nobody took. */

@@ -10,6 +10,7 @@ import { encodeFrame, type Frame, FrameReader } from './frames.js';
 import type { JsonObject } from './json.js';
 import { decodeReply, type ReplyMessage } from './messages.js';
 import { type MoreReplies, type Reply, ReplyQueue } from './reply-queue.js';
+import { UpgradedSocket } from './upgraded-socket.js';
 
 export type { MoreReplies, Reply } from './reply-queue.js';
 
@@ -41,6 +42,8 @@ export class VarlinkClient implements Disposable {
   readonly #closed = new AbortController();
   #error: Error | undefined;
   #streaming: string | undefined;
+  #isUpgrading = false;
+  #upgraded: UpgradedSocket | undefined;
 
   /** Takes ownership of the socket, and starts it. */
   constructor(socket: StreamSocket, clock: Clock) {
@@ -48,11 +51,17 @@ export class VarlinkClient implements Disposable {
     this.#clock = clock;
     socket.start(
       {
-        wantBytes: () => limits.varlinkMessageBytesMax,
-        data: (bytes, fds, refusedCount) => this.#data(bytes, fds, refusedCount),
-        end: (error) => this.#fail(gone(error)),
+        wantBytes: () => this.#wantBytes(),
+        data: (bytes, fds, refusedCount) => {
+          if (this.#upgraded !== undefined) this.#upgraded.data(bytes, fds, refusedCount);
+          else this.#data(bytes, fds, refusedCount);
+        },
+        end: (error) => {
+          if (this.#upgraded !== undefined) this.#upgraded.finished(error);
+          else this.#fail(gone(error));
+        },
       },
-      { fdsMax: limits.varlinkFdsMax },
+      { fdsMax: limits.upgradedFdsMax },
     );
   }
 
@@ -75,7 +84,7 @@ export class VarlinkClient implements Disposable {
     this.#assertFree(method, this.#streaming, options);
     return new Promise((resolve, reject) => {
       const deadline = this.#deadline(method, options, reject);
-      this.#send(method, parameters, options, false, {
+      this.#send(method, parameters, options, undefined, {
         method,
         reply: (reply) => {
           if (deadline.passed) closeAll(reply.fds);
@@ -84,6 +93,41 @@ export class VarlinkClient implements Disposable {
         },
         fail: (error) => {
           deadline[Symbol.dispose]();
+          reject(error);
+        },
+      });
+    });
+  }
+
+  /**
+   * Calls a method after whose reply the connection speaks another protocol. This client is closed
+   * then, and the socket the caller's, not yet started. A refusal leaves everything as it was.
+   *
+   * @throws LessorError as `call`; after `DEADLINE_EXCEEDED` the connection is closed, for nobody
+   *   could know what it speaks.
+   */
+  async upgrade<Parameters = JsonObject>(
+    method: string,
+    parameters: object = {},
+    options: CallOptions = {},
+  ): Promise<{ readonly parameters: Parameters; readonly socket: StreamSocket }> {
+    this.#assertFree(method, this.#outstanding[0]?.method, options);
+    return new Promise((resolve, reject) => {
+      const deadline = this.#deadline(method, options, (error) => this.#fail(error));
+      this.#isUpgrading = true;
+      const finish = (): void => {
+        this.#isUpgrading = false;
+        deadline[Symbol.dispose]();
+      };
+      this.#send(method, parameters, options, 'upgrade', {
+        method,
+        reply: (reply) => {
+          finish();
+          closeAll(reply.fds);
+          resolve({ parameters: reply.parameters as Parameters, socket: this.#handOver() });
+        },
+        fail: (error) => {
+          finish();
           reject(error);
         },
       });
@@ -103,7 +147,7 @@ export class VarlinkClient implements Disposable {
     const deadline = this.#deadline(method, options, (error) => this.#fail(error));
     const { queue, outstanding } = this.#stream<Parameters>(method, deadline);
     this.#streaming = method;
-    this.#send(method, parameters, options, true, outstanding);
+    this.#send(method, parameters, options, 'more', outstanding);
     return queue;
   }
 
@@ -161,7 +205,7 @@ export class VarlinkClient implements Disposable {
     method: string,
     parameters: object,
     options: CallOptions,
-    more: boolean,
+    how: 'more' | 'upgrade' | undefined,
     outstanding: Outstanding,
   ): void {
     const { fds = [] } = options;
@@ -171,12 +215,27 @@ export class VarlinkClient implements Disposable {
       return;
     }
     this.#outstanding.push(outstanding);
-    this.#socket.send(encodeFrame({ method, parameters, ...(more ? { more } : {}) }), fds);
+    this.#socket.send(encodeFrame({ method, parameters, ...(how ? { [how]: true } : {}) }), fds);
   }
 
   #assertFree(method: string, busyWith: string | undefined, { fds = [] }: CallOptions): void {
     if (busyWith !== undefined) closeAll(fds);
     assert(busyWith === undefined, `busy with ${busyWith}: ${method} needs another connection`);
+  }
+
+  /** Not a byte beyond the reply to an upgrade: what follows is the other protocol's. */
+  #wantBytes(): number {
+    if (this.#upgraded !== undefined) return this.#upgraded.wantBytes();
+    return this.#isUpgrading ? 1 : limits.varlinkMessageBytesMax;
+  }
+
+  #handOver(): StreamSocket {
+    const error = new LessorError('BROKER_GONE', 'the connection speaks another protocol now');
+    this.#upgraded = new UpgradedSocket(this.#socket, limits.upgradedFdsMax, new Uint8Array(0));
+    this.#error = error;
+    this.#reader[Symbol.dispose]();
+    this.#closed.abort(error);
+    return this.#upgraded;
   }
 
   #data(bytes: Uint8Array, fds: Fd[], refusedCount: number): void {

@@ -10,13 +10,19 @@ import {
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/log.js';
 import { closeAll, type Fd } from '../os/fd.js';
-import type { PeerCredentials, StreamOptions, StreamSocket } from '../os/socket-types.js';
+import type {
+  PeerCredentials,
+  StreamHandler,
+  StreamOptions,
+  StreamSocket,
+} from '../os/socket-types.js';
 import { Call, type CallOwner, type VarlinkHandler } from './call.js';
 import { StandardError, toErrorReply } from './errors.js';
 import { encodeFrame, type Frame, FrameReader } from './frames.js';
 import type { IdlInterface, IdlMethod } from './idl.js';
 import type { JsonValue } from './json.js';
 import { type CallMessage, decodeCall } from './messages.js';
+import { UpgradedSocket } from './upgraded-socket.js';
 import { decodeParameters } from './values.js';
 
 /** Time for a peer to take the last words of a connection that it broke. */
@@ -27,11 +33,15 @@ export interface Target {
   readonly method: IdlMethod;
   readonly handle: VarlinkHandler<never>;
   readonly fdsMax: number;
+  /** It can turn the connection into another protocol's. */
+  readonly upgrades: boolean;
 }
 
 export interface ConnectionTerms {
   readonly credentials: PeerCredentials;
   readonly stream: StreamOptions;
+  /** Descriptors with one message. */
+  readonly fdsMax: number;
   readonly log: Logger;
   /** Namespace of errors that belong to no method. */
   readonly errorInterface: string;
@@ -54,6 +64,9 @@ export class Connection implements CallOwner, Disposable {
   readonly #closed = new AbortController();
   /** Calls that wait for an answer; the first one is being answered. */
   #pending: Pending[] = [];
+  /** What came after a call for an upgrade that waits for its answer: whose it is, that decides. */
+  #early: Uint8Array | undefined;
+  #upgraded: UpgradedSocket | undefined;
 
   /** Takes ownership of the socket. */
   constructor(socket: StreamSocket, terms: ConnectionTerms) {
@@ -61,19 +74,17 @@ export class Connection implements CallOwner, Disposable {
     this.#terms = terms;
     this.#reader = new FrameReader({
       messageBytesMax: limits.varlinkMessageBytesMax,
-      fdsMax: terms.stream.fdsMax,
+      fdsMax: terms.fdsMax,
     });
   }
 
   start(): void {
-    this.#socket.start(
-      {
-        wantBytes: () => limits.varlinkMessageBytesMax,
-        data: (bytes, fds, refusedCount) => this.#data(bytes, fds, refusedCount),
-        end: (error) => this.#end(error),
-      },
-      this.#terms.stream,
-    );
+    const handler: StreamHandler = {
+      wantBytes: () => this.#upgraded?.wantBytes() ?? limits.varlinkMessageBytesMax,
+      data: (bytes, fds, refusedCount) => (this.#upgraded ?? this).data(bytes, fds, refusedCount),
+      end: (error) => (this.#upgraded ?? this).finished(error),
+    };
+    this.#socket.start(handler, this.#terms.stream);
   }
 
   get credentials(): PeerCredentials {
@@ -96,21 +107,55 @@ export class Connection implements CallOwner, Disposable {
     this.#socket.send(bytes, fds);
   }
 
+  handOver(bytes: Uint8Array): StreamSocket | undefined {
+    if (this.closed.aborted) return undefined;
+    this.#socket.send(bytes);
+    const { fdsMax } = this.#terms.stream;
+    const early = this.#early ?? new Uint8Array(0);
+    this.#upgraded = new UpgradedSocket(this.#socket, fdsMax, early);
+    this.#release();
+    return this.#upgraded;
+  }
+
   [Symbol.dispose](): void {
     this.#release();
     this.#socket[Symbol.dispose]();
   }
 
-  #data(bytes: Uint8Array, fds: Fd[], refusedCount: number): void {
+  /** What the socket delivers, unless it was handed over. */
+  data(bytes: Uint8Array, fds: Fd[], refusedCount: number): void {
     if (this.closed.aborted) {
       closeAll(fds);
       return;
     }
+    if (this.#early !== undefined) {
+      const fdCount = fds.length + refusedCount;
+      closeAll(fds);
+      this.#keep(this.#early, bytes, fdCount);
+      return;
+    }
     try {
-      this.#reader.feed(bytes, fds, refusedCount, (frame) => this.#receive(frame));
+      const rest = this.#reader.feed(bytes, fds, refusedCount, (frame) => this.#receive(frame));
+      if (this.#early !== undefined) this.#keep(this.#early, rest, 0);
     } catch (error) {
       if (!isProtocolError(error)) throw error;
       this.#break(codeOfBrokenFrame(error), error.message);
+    }
+  }
+
+  /** The socket is over, and was not handed over. */
+  finished(error: Error | undefined): void {
+    this.#end(error);
+  }
+
+  /** Whose descriptors would be is not known before the answer: nobody may send any. */
+  #keep(early: Uint8Array, bytes: Uint8Array, fdCount: number): void {
+    if (fdCount > 0 || this.#reader.hasPassengers) {
+      this.#break('FD_UNEXPECTED', 'descriptors came before the answer to an upgrade');
+    } else if (early.length + bytes.length > limits.upgradeEarlyBytesMax) {
+      this.#break('FRAME_TOO_LARGE', 'too many bytes came before the answer to an upgrade');
+    } else {
+      this.#early = Buffer.concat([early, bytes]);
     }
   }
 
@@ -128,14 +173,34 @@ export class Connection implements CallOwner, Disposable {
       throw error;
     }
     this.#pending.push({ message, frame });
-    if (this.#pending.length === 1) void this.#answerAll();
+    if (message.upgrade) {
+      this.#reader.hold();
+      this.#early = new Uint8Array(0);
+    }
+    if (this.#pending.length > 1) return;
+    // In a later turn: what came along with a call for an upgrade is kept by then.
+    if (message.upgrade) queueMicrotask(() => void this.#answerUnlessClosed(frame));
+    else void this.#answerAll();
+  }
+
+  async #answerUnlessClosed({ fds }: Frame): Promise<void> {
+    if (this.closed.aborted) closeAll(fds);
+    else await this.#answerAll();
   }
 
   async #answerAll(): Promise<void> {
     for (let next = this.#pending[0]; next; next = this.#pending[0]) {
       await this.#answer(next);
       this.#pending.shift();
+      if (next.message.upgrade) this.#resumeVarlink();
     }
+  }
+
+  /** A call for an upgrade was refused: what came after it is Varlink like anything else. */
+  #resumeVarlink(): void {
+    const early = this.#early;
+    this.#early = undefined;
+    if (early !== undefined && early.length > 0) this.data(early, [], 0);
   }
 
   async #answer({ message, frame }: Pending): Promise<void> {
@@ -167,7 +232,7 @@ export class Connection implements CallOwner, Disposable {
     frame: Frame,
     call: Call,
   ): Promise<object | undefined> {
-    if (message.upgrade) {
+    if (message.upgrade && !target.upgrades) {
       throw new StandardError('MethodNotImplemented', { method: message.method });
     }
     if (frame.refusedCount > 0) {

@@ -26,6 +26,7 @@ export interface FrameLimits {
   readonly fdsMax: number;
 }
 
+const noBytes = new Uint8Array(0);
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Cuts a stream into messages. Owns every descriptor it was given and has not handed out. */
@@ -37,6 +38,7 @@ export class FrameReader implements Disposable {
   /** Offset in the stream of the first byte in `#parts`, or of the next one to come. */
   #start = 0;
   #passengers: Passenger[] = [];
+  #holds = false;
   #disposed = false;
 
   constructor(frameLimits: FrameLimits) {
@@ -48,14 +50,30 @@ export class FrameReader implements Disposable {
     return this.#partsBytes > 0;
   }
 
+  /** Descriptors came that belong to no message yet. */
+  get hasPassengers(): boolean {
+    return this.#passengers.length > 0;
+  }
+
+  /** Inside of `receive`: what follows this message is another protocol's, and is given back. */
+  hold(): void {
+    this.#holds = true;
+  }
+
   /**
    * Takes what one read returned, and hands out the messages it completes, which belong to the
    * receiver. Stop feeding after an error, and dispose. Disposing inside of `receive` hands out
    * no more.
    *
+   * @returns What `hold` left.
    * @throws ProtocolError
    */
-  feed(bytes: Uint8Array, fds: Fd[], refusedCount: number, receive: (frame: Frame) => void): void {
+  feed(
+    bytes: Uint8Array,
+    fds: Fd[],
+    refusedCount: number,
+    receive: (frame: Frame) => void,
+  ): Uint8Array {
     if (fds.length > 0 || refusedCount > 0) this.#board(bytes, fds, refusedCount);
     let from = 0;
     while (from < bytes.length) {
@@ -69,11 +87,16 @@ export class FrameReader implements Disposable {
       }
       if (part.length > 0) this.#parts.push(part);
       this.#partsBytes += part.length;
-      if (end < 0) return;
+      if (end < 0) return noBytes;
       receive(this.#complete());
-      if (this.#disposed) return;
+      if (this.#disposed) return noBytes;
       from = end + 1;
+      if (this.#holds) {
+        this.#holds = false;
+        return bytes.subarray(from);
+      }
     }
+    return noBytes;
   }
 
   [Symbol.dispose](): void {

@@ -87,7 +87,8 @@ method GetInfo() -> (version: string, pid: int, uid: int, function: Function, sl
 
 # With "more": the first reply carries the lease, and in fd the index of its descriptor; later
 # replies are events of this lease, the last one of type "ended". With listen, the index of a
-# listening socket, there is no fd: the lease is the first connection to that socket.
+# listening socket, there is no fd: the lease is the first connection to that socket. With
+# "upgrade" there is no fd either: after the reply this very connection is the lease.
 method Acquire(
   kind: ?string,
   slice: ?string,

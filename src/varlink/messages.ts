@@ -44,8 +44,12 @@ export function decodeCall(text: string): CallMessage {
   const more = flag(message, 'more');
   const oneway = flag(message, 'oneway');
   if (more && oneway) throw new ProtocolError('oneway', 0, 'together with more');
+  const upgrade = flag(message, 'upgrade');
+  if (upgrade && (more || oneway)) {
+    throw new ProtocolError('upgrade', 0, 'together with more or oneway');
+  }
   const parameters = message.parameters ?? undefined;
-  return { method, parameters, more, oneway, upgrade: flag(message, 'upgrade') };
+  return { method, parameters, more, oneway, upgrade };
 }
 
 /** @throws ProtocolError */

@@ -27,10 +27,17 @@ export interface ServiceOptions {
   onBug(error: unknown): void;
 }
 
-/** A method is its handler; one that takes descriptors says how many at most. */
+/**
+ * A method is its handler; one that takes descriptors says how many at most, one that answers calls
+ * with `upgrade` says so.
+ */
 export type MethodEntry =
   | VarlinkHandler<never>
-  | { readonly handle: VarlinkHandler<never>; readonly fdsMax: number };
+  | {
+      readonly handle: VarlinkHandler<never>;
+      readonly fdsMax: number;
+      readonly upgrades?: boolean;
+    };
 
 export type MethodTable = Readonly<Record<string, MethodEntry>>;
 
@@ -45,6 +52,7 @@ export class VarlinkService implements Disposable {
   readonly #connections = new Set<Connection>();
   readonly #countByUid = new Map<number, number>();
   #fdsMax = 0;
+  #upgrades = false;
 
   constructor(options: ServiceOptions) {
     this.#options = options;
@@ -68,7 +76,9 @@ export class VarlinkService implements Disposable {
     const idl = parseIdl(description);
     for (const [name, entry] of Object.entries(methods)) {
       assert(idl.methods.has(name), `${idl.name} declares no method ${name}`);
-      if (typeof entry === 'object') this.#fdsMax = Math.max(this.#fdsMax, entry.fdsMax);
+      if (typeof entry !== 'object') continue;
+      this.#fdsMax = Math.max(this.#fdsMax, entry.fdsMax);
+      this.#upgrades ||= entry.upgrades === true;
     }
     assert(this.#fdsMax <= limits.varlinkFdsMax, `${this.#fdsMax} descriptors with one call`);
     this.#interfaces.set(idl.name, { idl, methods: new Map(Object.entries(methods)) });
@@ -109,7 +119,11 @@ export class VarlinkService implements Disposable {
     const connection = new Connection(socket, {
       credentials,
       log,
-      stream: { fdsMax: this.#fdsMax, ...(helpers ? { screen: { helpers, uid } } : {}) },
+      fdsMax: this.#fdsMax,
+      stream: {
+        fdsMax: this.#upgrades ? limits.upgradedFdsMax : this.#fdsMax,
+        ...(helpers ? { screen: { helpers, uid } } : {}),
+      },
       errorInterface: this.#errorInterface(),
       find: (method) => this.#find(method),
       onBug: (error) => this.#options.onBug(error),
@@ -156,7 +170,11 @@ export class VarlinkService implements Disposable {
     if (method === undefined) throw new StandardError('MethodNotFound', { method: name });
     const entry = methods.get(name.slice(dot + 1));
     if (entry === undefined) throw new StandardError('MethodNotImplemented', { method: name });
-    const { handle, fdsMax } = typeof entry === 'object' ? entry : { handle: entry, fdsMax: 0 };
-    return { idl, method, handle, fdsMax };
+    const {
+      handle,
+      fdsMax,
+      upgrades = false,
+    } = typeof entry === 'object' ? entry : { handle: entry, fdsMax: 0 };
+    return { idl, method, handle, fdsMax, upgrades };
   }
 }
