@@ -79,10 +79,11 @@ static napi_value call_send_message(napi_env env, napi_callback_info info) {
   int64_t offset = int64_argument(&call, 2, 0);
   byte_view fds = bytes_argument(&call, 3);
   size_t count = fds.length / sizeof(int);
-  if (offset < 0 || (size_t)offset > bytes.length || count > FDS_MAX)
+  int64_t end = int64_argument(&call, 5, (int64_t)bytes.length);
+  if (offset < 0 || end < offset || (size_t)end > bytes.length || count > FDS_MAX)
     return int64_result(env, -EINVAL);
 
-  struct iovec data = {.iov_base = bytes.data + offset, .iov_len = bytes.length - (size_t)offset};
+  struct iovec data = {.iov_base = bytes.data + offset, .iov_len = (size_t)(end - offset)};
   struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
   union {
     struct cmsghdr header;

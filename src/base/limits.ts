@@ -72,6 +72,8 @@ export const limits = {
 
   /** Requests that wait until a vfio-user server is back. */
   vfioUserWaitingMax: 4096,
+  /** Bytes of replies that a vfio-user client has not read, past which no request of it runs. */
+  vfioUserUnsentBytesMax: 1024 * 1024,
 
   /** Live and queued leases of one uid. */
   leasesPerUidMax: 1024,

@@ -17,13 +17,18 @@ export interface SocketCalls {
   /** @returns How many bytes of `value` were written. */
   getSocketOption(fd: number, level: number, name: number, value: Uint8Array): number;
   setSocketOption(fd: number, level: number, name: number, value: Uint8Array): number;
-  /** sendmsg of the bytes from `offset` on, with SCM_RIGHTS when there are descriptors. */
+  /**
+   * sendmsg of the bytes from `offset` to `end`, with SCM_RIGHTS when there are descriptors.
+   *
+   * @param end - Default: all of `bytes`.
+   */
   sendMessage(
     fd: number,
     bytes: Uint8Array,
     offset: number,
     fds: Int32Array | undefined,
     flags: number,
+    end?: number,
   ): number;
   /**
    * recvmsg of at most `lengthBytes`.

@@ -19,6 +19,22 @@ export interface StreamHandler {
    */
   data(bytes: Uint8Array, fds: Fd[], refusedCount: number): void;
   /**
+   * Bytes that came without descriptors, perhaps past what is wanted. `buffer` is lent: its first
+   * `lengthBytes` are valid until this returns. Absent: no read is of more than `wantBytes()`.
+   *
+   * @param lostFds - Descriptors came with the last send in it, against `refusesFds`. They are
+   *   closed, nobody has seen them.
+   */
+  ahead?(buffer: Uint8Array, lengthBytes: number, lostFds: boolean): void;
+  /**
+   * Asked before a read that may go ahead. True: a descriptor would be nonsense with any byte that
+   * can come now, so that nobody has to find out which byte it came with. Never asked of a stream
+   * that is screened.
+   */
+  refusesFds?(): boolean;
+  /** The send queue was not empty and the kernel has taken all of it. */
+  drained?(): void;
+  /**
    * The stream is over; called once, after which the socket is closed. Undefined: orderly
    * end-of-file. An error: OsError of recvmsg or sendmsg, or ProtocolError for truncated
    * ancillary data (MSG_CTRUNC), too many descriptors, or a send queue over its limit.
@@ -35,6 +51,11 @@ export interface StreamOptions {
    * Closing a foreign file (FUSE, NFS) can hang whoever does it, so the broker must never own one.
    */
   readonly screen?: { readonly helpers: HelperPool; readonly uid: number };
+  /**
+   * Small sends without descriptors are sent together, when the reads of this turn of the event
+   * loop are done or when the running code gives way to the next microtask. Closing sends them.
+   */
+  readonly gather?: boolean;
 }
 
 export interface StreamSocket extends Disposable {
@@ -51,7 +72,7 @@ export interface StreamSocket extends Disposable {
    * The descriptors go with the first byte.
    */
   send(bytes: Uint8Array, fds?: readonly Fd[]): void;
-  /** Bytes accepted by `send` and not yet by the kernel. */
+  /** Bytes accepted by `send` and not yet by the kernel. `drained` tells when there are none. */
   readonly queuedBytes: number;
   /** Closes after what is queued was sent, at most `deadlineMs` later. */
   end(deadlineMs?: number): void;

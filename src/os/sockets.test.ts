@@ -11,7 +11,14 @@ import { loadNative } from './native.js';
 import { MSG_DONTWAIT, MSG_NOSIGNAL } from './socket-constants.js';
 import { OsSockets } from './sockets.js';
 import { openCount, openDescriptors } from './testing/open-descriptors.js';
-import { Recorder, socketContract, turns, until } from './testing/socket-contract.js';
+import {
+  Recorder,
+  type SocketWorld,
+  socketContract,
+  turns,
+  until,
+} from './testing/socket-contract.js';
+import { streamContract } from './testing/stream-contract.js';
 
 const native = loadNative();
 const sockets = new OsSockets(native, systemClock);
@@ -24,13 +31,16 @@ const createFd = (number: number): Fd => new Fd(native, native.eventFd(number + 
 
 afterAll(() => rmSync(folder, { recursive: true }));
 
-socketContract('the machine', () => ({
+const createWorld = (): SocketWorld => ({
   sockets,
   createFd,
   numberOf: (fd) => Number(events.drain(fd)) - 1,
   openCount,
   freePath,
-}));
+});
+
+socketContract('the machine', createWorld);
+streamContract('the machine', createWorld);
 
 describe('sockets of the machine', () => {
   it('gives the socket file its mode, whatever the umask, and removes it', () => {

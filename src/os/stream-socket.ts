@@ -1,14 +1,22 @@
 // A connected stream socket on the event loop: bounded reads with their descriptors, queued sends.
 // Who owns a descriptor in which outcome is told at each method of StreamSocket.
 import type { Clock } from '../base/clock.js';
-import { assert, isOsError, LessorError, ProtocolError } from '../base/errors.js';
+import { assert, isOsError, LessorError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { closeAll, Fd, type FdCalls } from './fd.js';
 import type { Received } from './helper-types.js';
 import { checkResult, osError } from './native-result.js';
 import { type PollCalls, pollEvents, receiveReport, type SocketCalls } from './native-sockets.js';
 import { Readiness } from './readiness.js';
-import { SendQueue } from './send-queue.js';
+import {
+  aheadBytesMax,
+  receive,
+  received,
+  receivedFds,
+  receivePlain,
+  wasTruncated,
+} from './receive.js';
+import { gatherBytesMax, SendQueue, type SendResult } from './send-queue.js';
 import * as socket from './socket-constants.js';
 import type {
   PeerCredentials,
@@ -17,17 +25,18 @@ import type {
   StreamSocket,
 } from './socket-types.js';
 
+import { fullError, surplusError, truncatedError } from './stream-errors.js';
+
 export type StreamCalls = FdCalls & SocketCalls & PollCalls;
 
 /** Reads per turn of the event loop, so that a busy peer cannot starve others. */
 const readsPerTurn = 16;
+/** A read that went ahead counts once more for so many bytes. */
+const bytesPerRead = 512;
 /** Reads that may follow a broken send: what a dead peer had sent before. */
 const readsAfterBrokenSend = 4096;
 const endDeadlineMsDefault = 1000;
-
-// One of each per thread: reads do not nest, and what arrived is copied out before anyone sees it.
-const scratch = new Uint8Array(65_536);
-const report = new Int32Array(receiveReport.length);
+const settled = Promise.resolve();
 
 function integerOption(value: number): Uint8Array {
   return new Uint8Array(Int32Array.of(value).buffer);
@@ -48,6 +57,14 @@ export class OsStreamSocket implements StreamSocket {
   #endTimer: Disposable | undefined;
   #broken: Error | undefined;
   #readsLeft = readsAfterBrokenSend;
+  /** Reads that do not go ahead, for descriptors are queued: until they came, and one more. */
+  #exactReads = 0;
+  /** The reads of a turn are under way: what is sent meanwhile is flushed behind them. */
+  #isReading = false;
+  #isFlushDue = false;
+  #wentAhead = false;
+  /** The last read took all that was there. */
+  #wasEmptied = false;
 
   /** Takes ownership of `fd`. */
   constructor(calls: StreamCalls, clock: Clock, fd: Fd) {
@@ -106,14 +123,24 @@ export class OsStreamSocket implements StreamSocket {
       assert(fds.length === 0, 'descriptors travel with a byte, at most 253 of them');
       return;
     }
-    const result = this.#queue.send(this.fd.number, bytes, fds);
-    if (typeof result === 'string') this.#break(fullError(result));
-    else if (result < 0) this.#break(osError(result, 'sendmsg'));
-    else this.#updateInterest();
+    const { number } = this.fd;
+    const gathers = this.#options.gather === true && fds.length === 0;
+    if (!gathers || bytes.length > gatherBytesMax) {
+      this.#afterSend(this.#queue.send(number, bytes, fds));
+      return;
+    }
+    this.#afterSend(this.#queue.gather(number, bytes));
+    if (this.#isReading || this.#isFlushDue) return;
+    this.#isFlushDue = true;
+    void settled.then(() => {
+      this.#isFlushDue = false;
+      this.#flushGathered();
+    });
   }
 
   end(deadlineMs: number = endDeadlineMsDefault): void {
     if (!this.isOpen || this.#ending) return;
+    this.#flushGathered();
     this.#ending = true;
     if (this.#broken !== undefined || this.#queue.isEmpty) {
       const error = this.#broken;
@@ -171,71 +198,119 @@ export class OsStreamSocket implements StreamSocket {
   #onReady(events: number): void {
     if ((events & pollEvents.writable) !== 0) this.#flush();
     if ((events & pollEvents.readable) === 0) return;
-    for (let turn = 0; turn < readsPerTurn && this.#mayRead; turn++) {
-      if (!this.#readOnce()) break;
+    this.#isReading = true;
+    try {
+      for (let left = readsPerTurn; left > 0 && this.#mayRead; ) {
+        const got = this.#readOnce();
+        const wasAnswered = this.#queue.hasGathered;
+        this.#flushGathered();
+        // The peer may have gone on at once when it was answered, on this CPU or another.
+        if (got === 0 || (this.#wasEmptied && !wasAnswered)) break;
+        left -= this.#wentAhead ? 1 + Math.floor(got / bytesPerRead) : 1;
+      }
+    } finally {
+      this.#isReading = false;
     }
+  }
+
+  #afterSend(result: SendResult): void {
+    if (typeof result === 'string') this.#break(fullError(result));
+    else if (result < 0) this.#break(osError(result, 'sendmsg'));
+    else this.#updateInterest();
+  }
+
+  #flushGathered(): void {
+    if (!this.#queue.hasGathered || !this.isOpen) return;
+    this.#afterSend(this.#queue.flushGathered(this.fd.number));
   }
 
   #flush(): void {
     if (!this.isOpen) return;
     const result = this.#queue.flush(this.fd.number);
-    if (result < 0) this.#break(osError(result, 'sendmsg'));
-    else if (this.#queue.isEmpty && this.#ending) this.#finish(undefined);
-    else this.#updateInterest();
+    if (result < 0) {
+      this.#break(osError(result, 'sendmsg'));
+      return;
+    }
+    if (this.#queue.isEmpty && this.#ending) {
+      this.#finish(undefined);
+      return;
+    }
+    this.#updateInterest();
+    if (this.#queue.isEmpty) this.#handler?.drained?.();
   }
 
-  /** @returns False when there is nothing to read for now. */
-  #readOnce(): boolean {
-    const wantBytes = Math.min(this.#handler?.wantBytes() ?? 0, scratch.length);
-    assert(wantBytes >= 1, 'a stream handler wants at least one byte');
+  /** @returns Bytes that were handed on; 0 when there is nothing to read for now. */
+  #readOnce(): number {
+    const handler = this.#handler;
+    const wantBytes = Math.min(handler?.wantBytes() ?? 0, received.length);
+    assert(handler !== undefined && wantBytes >= 1, 'a stream handler wants at least one byte');
+    const ahead =
+      handler.ahead === undefined || this.#exactReads > 0 ? undefined : this.#readAhead(wantBytes);
+    this.#wentAhead = ahead !== undefined;
+    this.#wasEmptied = ahead !== undefined && ahead < aheadBytesMax;
+    if (ahead === undefined) return this.#readExactly(wantBytes);
+    if (ahead <= 0) return this.#nothingRead(ahead);
+    const lostFds = wasTruncated();
+    if (lostFds && this.#options.fdsMax === 0) return this.#ended(surplusError(undefined, 0));
+    handler.ahead?.(received, ahead, lostFds);
+    return ahead;
+  }
+
+  /** @returns As `receivePlain`. */
+  #readAhead(wantBytes: number): number | undefined {
+    const { number } = this.fd;
+    if (wantBytes > aheadBytesMax) return undefined;
+    const refuses = this.#options.fdsMax === 0 || this.#handler?.refusesFds?.() === true;
+    if (refuses && this.#options.screen === undefined)
+      return receive(this.#calls, number, aheadBytesMax, 0, false);
+    const plain = receivePlain(this.#calls, number);
+    if (plain === undefined) this.#exactReads = Number.POSITIVE_INFINITY;
+    return plain;
+  }
+
+  #readExactly(wantBytes: number): number {
+    const { number } = this.fd;
     const screened = this.#options.screen !== undefined;
     let lengthBytes = wantBytes;
     if (screened) {
-      const peeked = this.#receive(wantBytes, socket.MSG_PEEK, false);
-      if (peeked > 0 && ((report[receiveReport.flags] ?? 0) & socket.MSG_CTRUNC) !== 0) {
+      const peeked = receive(this.#calls, number, wantBytes, socket.MSG_PEEK, false);
+      if (peeked > 0 && wasTruncated()) {
         this.#receiveByHelper(wantBytes);
-        return false;
+        return 0;
       }
       if (peeked <= 0) return this.#nothingRead(peeked);
       lengthBytes = peeked;
     }
-    const received = this.#receive(lengthBytes, socket.MSG_CMSG_CLOEXEC, !screened);
-    if (received <= 0) return this.#nothingRead(received);
-    const fds: Fd[] = [];
-    for (let index = 0; index < (report[receiveReport.count] ?? 0); index++) {
-      fds.push(new Fd(this.#calls, report[receiveReport.fds + index] ?? -1));
-    }
-    const truncated = ((report[receiveReport.flags] ?? 0) & socket.MSG_CTRUNC) !== 0;
-    if (truncated || fds.length > this.#options.fdsMax) {
-      const count = fds.length;
+    const got = receive(this.#calls, number, lengthBytes, socket.MSG_CMSG_CLOEXEC, !screened);
+    if (got <= 0) return this.#nothingRead(got);
+    const fds = receivedFds(this.#calls);
+    this.#readExact(fds.length > 0);
+    if (wasTruncated() || fds.length > this.#options.fdsMax) {
       closeAll(fds);
-      this.#finish(truncated ? truncatedError() : surplusError(count, this.#options.fdsMax));
-      return false;
+      const error = wasTruncated()
+        ? truncatedError()
+        : surplusError(fds.length, this.#options.fdsMax);
+      return this.#ended(error);
     }
-    this.#handler?.data(scratch.slice(0, received), fds, 0);
-    return true;
+    this.#handler?.data(received.slice(0, got), fds, 0);
+    return got;
   }
 
-  #receive(lengthBytes: number, flags: number, withControl: boolean): number {
-    const { number } = this.fd;
-    const all = flags | socket.MSG_DONTWAIT;
-    for (;;) {
-      const got = this.#calls.receiveMessage(
-        number,
-        scratch,
-        lengthBytes,
-        report,
-        all,
-        withControl,
-      );
-      if (got !== -socket.EINTR) return got;
-    }
+  /** What follows descriptors is the rest of their message: not worth a look. */
+  #readExact(withFds: boolean): void {
+    if (withFds) this.#exactReads = 1;
+    else if (this.#exactReads > 0) this.#exactReads--;
   }
 
-  #nothingRead(result: number): false {
-    if (result === 0) this.#finish(this.#broken);
-    else if (result !== -socket.EAGAIN) this.#finish(this.#broken ?? osError(result, 'recvmsg'));
-    return false;
+  #nothingRead(result: number): 0 {
+    if (result === 0) return this.#ended(this.#broken);
+    if (result === -socket.EAGAIN) return 0;
+    return this.#ended(this.#broken ?? osError(result, 'recvmsg'));
+  }
+
+  #ended(error: Error | undefined): 0 {
+    this.#finish(error);
+    return 0;
   }
 
   /** The next bytes carry descriptors of a peer that is not trusted. */
@@ -261,6 +336,7 @@ export class OsStreamSocket implements StreamSocket {
       closeAll(received.fds);
       return;
     }
+    this.#readExact(received.fds.length + received.refusedCount > 0);
     if (received.bytes.length === 0) this.#finish(this.#broken);
     else this.#handler?.data(received.bytes, received.fds, received.refusedCount);
     this.#afterHelper();
@@ -296,7 +372,7 @@ export class OsStreamSocket implements StreamSocket {
       if (!this.isOpen || this.#suspended) return;
       for (let turn = 0; turn < readsPerTurn && this.#mayRead && this.#readsLeft > 0; turn++) {
         this.#readsLeft--;
-        if (!this.#readOnce()) this.#readsLeft = 0;
+        if (this.#readOnce() === 0) this.#readsLeft = 0;
       }
       if (!this.isOpen || this.#suspended) return;
       if (this.#mayRead && this.#readsLeft > 0) this.#drainAfterBreak();
@@ -316,24 +392,11 @@ export class OsStreamSocket implements StreamSocket {
     const handler = this.#handler;
     this.#endTimer?.[Symbol.dispose]();
     this.#readiness[Symbol.dispose]();
+    if (this.#broken === undefined) this.#queue.flushGathered(this.fd.number);
     this.#queue.clear();
     // A helper that is stuck holds the socket too: closing alone would not reach the peer.
     if (this.#suspended) this.#calls.shutdown(this.fd.number, socket.SHUT_RDWR);
     this.fd.close();
     return handler;
   }
-}
-
-function fullError(what: string): ProtocolError {
-  const detail = `the peer does not read: too many ${what} wait for it`;
-  return new ProtocolError('socket.sendQueue', 0, detail, { errno: 'ENOBUFS' });
-}
-
-function truncatedError(): ProtocolError {
-  return new ProtocolError('socket.control', 0, 'descriptors were lost', { errno: 'EPROTO' });
-}
-
-function surplusError(count: number | undefined, fdsMax: number): ProtocolError {
-  const detail = `${count ?? 'unexpected'} descriptors, at most ${fdsMax}`;
-  return new ProtocolError('socket.fds', 0, detail, { errno: 'EPROTO' });
 }

@@ -16,6 +16,7 @@ function reader(): [FrameReader, Seen] {
   const sink = {
     header: (header: Header, fdCount: number) => seen.headers.push([header, fdCount]),
     message: (message: Message) => seen.messages.push(message),
+    isReady: () => true,
   };
   return [new FrameReader(sink), seen];
 }

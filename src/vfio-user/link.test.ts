@@ -19,7 +19,8 @@ function linkWith(command: (message: Message) => void = nothing) {
   const ended = (error: Error | undefined): void => {
     ends.push(error);
   };
-  const link = new Link(near, { commandHeader: nothing, command, ended }, new ManualClock());
+  const handler = { commandsTakeFds: false, commandHeader: nothing, command, ended };
+  const link = new Link(near, handler, new ManualClock());
   return { link, far, table, ends };
 }
 

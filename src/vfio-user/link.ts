@@ -10,6 +10,8 @@ import { VFIO_USER_F_ERROR, VFIO_USER_F_TYPE_REPLY } from '../uapi/vfio-user.js'
 import { FrameReader, type Header, headerBytes, isReply, type Message } from './framing.js';
 
 export interface LinkHandler {
+  /** Whether some command of the peer takes descriptors. */
+  readonly commandsTakeFds: boolean;
   /**
    * The header of a command, its payload not yet read. An error thrown here ends the connection.
    */
@@ -18,6 +20,8 @@ export interface LinkHandler {
   command(message: Message): void;
   /** The connection is over, once, unless we closed it ourselves. Undefined: end-of-file. */
   ended(error: Error | undefined): void;
+  /** Everything was sent; comes after `isCongested`, at the latest. */
+  drained?(): void;
 }
 
 /** What a reply may look like, so that its size is judged before it is read. */
@@ -51,6 +55,13 @@ export class Link implements StreamHandler {
   #timer: Disposable | undefined;
   #timerDueMs = 0;
   #open = true;
+  #isPaused = false;
+  /** Pending requests whose reply may bring descriptors. */
+  #fdReplyCount = 0;
+  /** What was read ahead and waits until the handler reads on. */
+  #rest: Uint8Array | undefined;
+  #restLostFds = false;
+  #isTakingRest = false;
 
   constructor(socket: StreamSocket, handler: LinkHandler, clock: Clock) {
     this.#socket = socket;
@@ -59,12 +70,14 @@ export class Link implements StreamHandler {
     this.#reader = new FrameReader({
       header: (header, fdCount) => this.#onHeader(header, fdCount),
       message: (message) => this.#onMessage(message),
+      isReady: () => this.#open && !this.#isPaused,
     });
   }
 
   /** @param fdsMax - Descriptors taken with one message; 0: the peer may pass none. */
   start(screen: StreamOptions['screen'], fdsMax: number = limits.vfioUserFdsMax): void {
-    this.#socket.start(this, screen === undefined ? { fdsMax } : { fdsMax, screen });
+    const options = { fdsMax, gather: true };
+    this.#socket.start(this, screen === undefined ? options : { ...options, screen });
   }
 
   get isOpen(): boolean {
@@ -74,6 +87,14 @@ export class Link implements StreamHandler {
   /** Requests whose reply did not come yet, also those that nobody waits for any more. */
   get pendingCount(): number {
     return this.#pending.size;
+  }
+
+  /**
+   * Whether the peer reads so slowly that nothing more should be done for it. Replies to our own
+   * requests are read all the same: two ends that wait for each other would wait for ever.
+   */
+  get isCongested(): boolean {
+    return this.#socket.queuedBytes > limits.vfioUserUnsentBytesMax;
   }
 
   /** Sends a finished frame. Takes ownership of `fds`. */
@@ -113,23 +134,28 @@ export class Link implements StreamHandler {
       const dueMs = this.#clock.nowMs() + expected.deadlineMs;
       const finish = (reply: Message): void => resolve(read(reply));
       this.#pending.set(id, { command, expected, dueMs, finish, reject, abandoned: false });
+      if (expected.fdsMax > 0) this.#fdReplyCount++;
       this.#watch(dueMs);
       this.#socket.send(bytes, fds);
     });
   }
 
+  /** Hands no command up until `resume`, also none that was read already. */
   pause(): void {
-    this.#socket.pause();
+    this.#isPaused = true;
+    this.#updateReading();
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#isPaused = false;
+    this.#updateReading();
   }
 
   /** Closes; `ended` is not called. What was sent is still delivered when `flush` is set. */
   close(reason: Error, flush = false): void {
     if (!this.#open) return;
     this.#open = false;
+    this.#rest = undefined;
     this.#reader.discard();
     this.#timer?.[Symbol.dispose]();
     if (flush) this.#socket.end(flushMs);
@@ -164,8 +190,52 @@ export class Link implements StreamHandler {
     }
   }
 
+  ahead(buffer: Uint8Array, lengthBytes: number, lostFds: boolean): void {
+    if (!this.#open) return;
+    try {
+      const taken = this.#reader.takeAhead(buffer, lengthBytes, lostFds);
+      if (taken === lengthBytes || !this.#open) return;
+      this.#rest = buffer.slice(taken, lengthBytes);
+      this.#restLostFds = lostFds;
+    } catch (error) {
+      if (errnoOf(error) === undefined) throw error;
+      this.fail(error as Error);
+    }
+  }
+
+  refusesFds(): boolean {
+    return !this.#handler.commandsTakeFds && this.#fdReplyCount === 0;
+  }
+
+  drained(): void {
+    this.#handler.drained?.();
+  }
+
   end(error: Error | undefined): void {
     this.fail(error);
+  }
+
+  /** What was read ahead comes before what is in the socket. */
+  #updateReading(): void {
+    if (!this.#open) return;
+    if (this.#isPaused) {
+      this.#socket.pause();
+    } else if (this.#rest === undefined) {
+      this.#socket.resume();
+    } else if (!this.#isTakingRest) {
+      this.#isTakingRest = true;
+      // Whoever resumes is in the middle of something.
+      queueMicrotask(() => this.#takeRest());
+    }
+  }
+
+  #takeRest(): void {
+    this.#isTakingRest = false;
+    const rest = this.#rest;
+    if (rest === undefined || !this.#open || this.#isPaused) return;
+    this.#rest = undefined;
+    this.ahead(rest, rest.length, this.#restLostFds);
+    this.#updateReading();
   }
 
   #onHeader(header: Header, fdCount: number): void {
@@ -201,6 +271,7 @@ export class Link implements StreamHandler {
     // The entry was there when the header came; only `close` removes entries in between.
     const entry = this.#pending.get(messageId);
     this.#pending.delete(messageId);
+    if (entry !== undefined && entry.expected.fdsMax > 0) this.#fdReplyCount--;
     const isError = (flags & VFIO_USER_F_ERROR) !== 0;
     if (entry === undefined || entry.abandoned || isError) closeAll(message.fds);
     if (entry === undefined || entry.abandoned) return;

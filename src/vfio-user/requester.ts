@@ -72,6 +72,7 @@ export class Requester {
     });
     this.#service = service;
     const handler = {
+      commandsTakeFds: false,
       commandHeader() {},
       command: (message: Message) => service.command(message, this.#link),
       ended: (error: Error | undefined) => {
@@ -140,6 +141,7 @@ export class Requester {
     const twin = new Link(
       twinSocket.stream(fd),
       {
+        commandsTakeFds: false,
         commandHeader() {},
         command: (message) => this.#service.command(message, twin),
         ended: (error) => {

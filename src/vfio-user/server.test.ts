@@ -4,6 +4,7 @@ import { AssertionFailure, LessorError, OsError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { systemClock } from '../os/clock.js';
 import { closeAll, type Fd } from '../os/fd.js';
+import { aheadBytesMax } from '../os/receive.js';
 import type { StreamHandler } from '../os/socket-types.js';
 import * as u from '../uapi/vfio-user.js';
 import { serveVfioUser, type VfioUserConnection } from './server.js';
@@ -270,13 +271,17 @@ describe.each(worlds)('server connection %s', (_name, createWorld) => {
       await peer.negotiate();
       const slow = gate();
       endpoint.before = () => slow.passed;
-      const count = limits.vfioUserPendingMax + 5;
+      const moreCount = aheadBytesMax / 32 + 5;
+      const count = limits.vfioUserPendingMax + moreCount;
       for (let id = 0; id < count; id++) peer.send(9, access(0, 1), { messageId: id });
       await until(() => connection.pendingCount === limits.vfioUserPendingMax, 'full');
       await turns();
       expect(connection.pendingCount).toBe(limits.vfioUserPendingMax);
       expect(connection.isOpen).toBe(true);
-      if (far.unreadBytes !== undefined) expect(far.unreadBytes).toBe(5 * 32);
+      // Those that one read took with the last that fits are held, none of them handed on.
+      if (far.unreadBytes !== undefined) {
+        expect(far.unreadBytes).toBeGreaterThanOrEqual(moreCount * 32 - aheadBytesMax);
+      }
       slow.open();
       for (let id = 0; id < count; id++) expect((await peer.next()).header.messageId).toBe(id);
       expect(endpoint.calls).toHaveLength(count);

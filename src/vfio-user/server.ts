@@ -110,9 +110,11 @@ class Connection implements VfioUserConnection {
       ...options.capabilities,
     };
     const handler = {
+      commandsTakeFds: true,
       commandHeader: (header: Header, fdCount: number) => this.#onHeader(header, fdCount),
       command: (message: Message) => this.#onCommand(message),
       ended: (error: Error | undefined) => this.#onEnded(error),
+      drained: () => this.#onDrained(),
     };
     this.#link = new Link(socket, handler, options.clock);
   }
@@ -190,7 +192,7 @@ class Connection implements VfioUserConnection {
   #arrived(context: CommandContext, message: Message): void {
     const range = takenAwayBy(message);
     const giveBack = range === undefined ? undefined : this.#memory?.takeAway(range);
-    if (this.#isRunning) {
+    if (this.#isRunning || this.#waiting.length > 0 || this.#link.isCongested) {
       this.#waiting.push({ message, giveBack });
       this.#waitingBytes += message.payload.length;
       this.#waitingFds += message.fds.length;
@@ -267,6 +269,7 @@ class Connection implements VfioUserConnection {
     const twin = new Link(
       socket,
       {
+        commandsTakeFds: false,
         commandHeader: ({ command }) => {
           const detail = `command ${command} came on the twin socket`;
           throw new ProtocolError('vfio_user_header.command', 2, detail);
@@ -314,14 +317,19 @@ class Connection implements VfioUserConnection {
       .then(() => this.#runWaiting(context));
   }
 
+  /** Runs what waits, unless the client leaves too many replies unread. */
   #runWaiting(context: CommandContext): void {
-    while (!this.#isRunning && this.#waiting.length > 0) {
+    while (!this.#isRunning && this.#waiting.length > 0 && !this.#link.isCongested) {
       const next = this.#waiting.shift() as Waiting;
       this.#waitingBytes -= next.message.payload.length;
       this.#waitingFds -= next.message.fds.length;
       this.#run(context, next);
     }
     this.#pace();
+  }
+
+  #onDrained(): void {
+    if (this.#context !== undefined) this.#runWaiting(this.#context);
   }
 
   /** The request that just ran, unless the fence has answered it or nobody listens any more. */

@@ -179,6 +179,7 @@ export class FakeKernel extends FakeFiles implements SocketCalls, PollCalls {
     offset: number,
     fds: Int32Array | undefined,
     _flags: number,
+    end = bytes.length,
   ): number {
     const { peer } = this.#socket(fd) ?? {};
     if (peer === undefined) return failure('ENOTCONN');
@@ -192,7 +193,7 @@ export class FakeKernel extends FakeFiles implements SocketCalls, PollCalls {
     if (peer.isClosed) return failure('EPIPE');
     if (files.length > 0 && !peer.acceptsFds) return failure('EPERM');
     if (peer.freeBytes <= 0) return failure('EAGAIN');
-    const sent = bytes.slice(offset, offset + peer.freeBytes);
+    const sent = bytes.slice(offset, Math.min(end, offset + peer.freeBytes));
     peer.push(sent, files);
     return sent.length;
   }

@@ -88,6 +88,12 @@ export class FakeSocket extends FakeFile {
         this.#queue.shift();
       }
     }
+    // A peek looks past the bytes it takes, as the kernel's does.
+    if (peek && files.length === 0) {
+      files.push(
+        ...(this.#queue.slice(index).find((chunk) => chunk.files.length > 0)?.files ?? []),
+      );
+    }
     const bytes = new Uint8Array(Buffer.concat(parts));
     if (!peek) {
       this.#queuedBytes -= bytes.length;

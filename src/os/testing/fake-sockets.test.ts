@@ -6,11 +6,12 @@ import { FakeFile } from './fake-files.js';
 import { FakeKernel } from './fake-kernel.js';
 import { FakeProcesses } from './fake-processes.js';
 import { FakeSockets } from './fake-sockets.js';
-import { Recorder, socketContract, turns, until } from './socket-contract.js';
+import { Recorder, type SocketWorld, socketContract, turns, until } from './socket-contract.js';
+import { streamContract } from './stream-contract.js';
 
 let pathCount = 0;
 
-socketContract('fake', () => {
+function createWorld(): SocketWorld {
   const kernel = new FakeKernel();
   return {
     sockets: new FakeSockets(kernel, systemClock),
@@ -19,7 +20,10 @@ socketContract('fake', () => {
     openCount: () => kernel.openCount,
     freePath: () => `/fake/${pathCount++}`,
   };
-});
+}
+
+socketContract('fake', createWorld);
+streamContract('fake', createWorld);
 
 describe('fake processes', () => {
   const client = { pid: 77, uid: 1001, gid: 1002 };

@@ -1,8 +1,10 @@
 // Two connected StreamSockets in memory, with the kernel's rules for descriptors: they come with
 // the first byte of what they were sent with, and a read ends behind such a send. Delivery is
-// asynchronous. A test can have the stream cut into small reads.
+// asynchronous. Reads go ahead as the kernel's would. A test can have the stream cut into small
+// reads.
 import { assert, ProtocolError } from '../../base/errors.js';
 import { closeAll, type Fd } from '../../os/fd.js';
+import { aheadBytesMax } from '../../os/receive.js';
 import type { StreamHandler, StreamOptions, StreamSocket } from '../../os/socket-types.js';
 import type { FdTable } from './fd-table.js';
 
@@ -118,10 +120,38 @@ export class PipeSocket implements StreamSocket {
 
   #readOnce(): void {
     const handler = this.#handler as StreamHandler;
-    const wanted = Math.min(handler.wantBytes(), this.readBytesMax);
-    assert(wanted >= 1, `${wanted} bytes wanted`);
+    const wantBytes = handler.wantBytes();
+    assert(wantBytes >= 1, `${wantBytes} bytes wanted`);
+    const plainBytes = handler.ahead === undefined ? 0 : this.#plainBytes();
+    const { bytes, fds, refusedCount } = this.#take(
+      Math.min(plainBytes === 0 ? wantBytes : plainBytes, this.readBytesMax),
+    );
+    this.readCount++;
+    if (plainBytes > 0) {
+      assert(fds.length + refusedCount === 0, 'a descriptor among plain bytes');
+      // Used again, as the real one: whoever keeps a view of it shows in the tests.
+      handler.ahead?.(bytes, bytes.length, false);
+      bytes.fill(0xee);
+      return;
+    }
+    if (fds.length > this.#options.fdsMax) {
+      closeAll(fds);
+      this.#finish(new ProtocolError('SCM_RIGHTS', 0, 'truncated'));
+      return;
+    }
+    handler.data(bytes, fds, refusedCount);
+  }
+
+  /** How many bytes a read that goes ahead would take; 0 when descriptors are in the stream. */
+  #plainBytes(): number {
+    const unread = this.#incoming.slice(this.#first);
+    if (unread.some(({ fds, refusedCount }) => fds.length + refusedCount > 0)) return 0;
+    return Math.min(this.unreadBytes, aheadBytesMax);
+  }
+
+  #take(bytesMax: number): Segment {
     const parts: Uint8Array[] = [];
-    let room = wanted;
+    let room = bytesMax;
     let fds: Fd[] = [];
     let refusedCount = 0;
     while (room > 0 && fds.length + refusedCount === 0) {
@@ -140,13 +170,7 @@ export class PipeSocket implements StreamSocket {
       this.#incoming.length = 0;
       this.#first = 0;
     }
-    this.readCount++;
-    if (fds.length > this.#options.fdsMax) {
-      closeAll(fds);
-      this.#finish(new ProtocolError('SCM_RIGHTS', 0, 'truncated'));
-      return;
-    }
-    handler.data(new Uint8Array(Buffer.concat(parts)), fds, refusedCount);
+    return { bytes: new Uint8Array(Buffer.concat(parts)), fds, refusedCount };
   }
 
   #finish(error: Error | undefined): void {
