@@ -88,7 +88,7 @@ describe('pidfds', () => {
       const child = spawn('/bin/sleep', ['60'], {
         stdio: ['ignore', 'ignore', 'ignore', stream.fd.number],
       });
-      stream.send(Int32Array.of(child.pid));
+      stream.send(new Uint8Array(Int32Array.of(child.pid).buffer));
       ${sleeper}`;
     const leader = start(['ignore', 'ignore', 'inherit' as 'ignore'], script);
     await new Promise((resolve) => {
