@@ -1,5 +1,8 @@
 // A client on its tour, whose server's messages are changed on the way.
+import { OsError } from '../../src/base/errors.js';
+import { closeAll } from '../../src/os/fd.js';
 import { connectVfioUser, type VfioUserClient } from '../../src/vfio-user/client.js';
+import type { DmaHandler } from '../../src/vfio-user/dma/handler.js';
 import { serveVfioUser } from '../../src/vfio-user/server.js';
 import { ManualClock } from '../../src/vfio-user/testing/manual-clock.js';
 import { PipeSocket } from '../../src/vfio-user/testing/pipe.js';
@@ -19,6 +22,9 @@ function outcomeOf(error: unknown): string {
   return name === 'ProtocolError' ? 'nonsense' : (code ?? errno ?? name);
 }
 
+/** Ids from here on are of requests that the real server knows nothing of. */
+const ownIds = 0x8000;
+
 /** A request of the server's that no device made. */
 function serverCommand({ random }: Batch): Shape {
   const payload = new Uint8Array(16 + (random.percent(50) ? random.below(64) : 0));
@@ -27,7 +33,7 @@ function serverCommand({ random }: Batch): Shape {
   view.setUint32(8, random.pick([0, 1, 16, 64, 4096]), true);
   return {
     command: random.pick([11, 12]),
-    messageId: random.below(0x1_0000),
+    messageId: ownIds + random.below(0x8000),
     flags: 0,
     errno: 0,
     sizeError: 0,
@@ -40,6 +46,27 @@ function serverCommand({ random }: Batch): Shape {
 const pendingMax = 40;
 /** Turns without a message after which the client is taken to wait for the rest of one. */
 const idleTurnsMax = 12;
+const calmTour = tour.filter(({ name }) => name === 'migrateAcross');
+
+/** Memory that the server may reach by message, but for what lies beyond. */
+function memoryOf({ random, tally }: Batch): DmaHandler {
+  const reach = (iova: bigint): void | Promise<void> => {
+    if (iova >= 0x2_0000n) {
+      tally.add('client dma', 'EFAULT');
+      throw new OsError('EFAULT', 'dma');
+    }
+    tally.add('client dma', 'ok');
+    return random.percent(20) ? new Promise((resolve) => setImmediate(resolve)) : undefined;
+  };
+  return {
+    read(iova, lengthBytes) {
+      const data = new Uint8Array(lengthBytes);
+      const waits = reach(iova);
+      return waits instanceof Promise ? waits.then(() => data) : data;
+    },
+    write: (iova) => reach(iova),
+  };
+}
 
 class Session {
   readonly #batch: Batch;
@@ -51,6 +78,8 @@ class Session {
   readonly #bugs: unknown[] = [];
   readonly #opening: Promise<void>;
   #client: VfioUserClient | undefined;
+  /** One call at a time, and a device that refuses nothing: some calls need those before. */
+  readonly #isCalm: boolean;
   #isOver = false;
   #pending = 0;
   sent = 0;
@@ -63,12 +92,21 @@ class Session {
     const [serverEnd, far] = world.pair();
     if (near instanceof PipeSocket) near.readBytesMax = random.pick([1, 3, 16, 100, 1e6, 1e6, 1e6]);
     const endpoint = new FuzzEndpoint(world, random, tally);
+    this.#isCalm = random.percent(15);
+    if (this.#isCalm) endpoint.before = () => {};
     const onBug = (error: unknown): number => this.#bugs.push(error);
-    serveVfioUser(far, endpoint, { clock: this.#clock, onBug });
+    const twin = random.percent(50) ? { twinSocket: world.sockets } : {};
+    serveVfioUser(far, endpoint, { clock: this.#clock, onBug, ...twin });
     this.#fromClient = new RawPeer(clientEnd);
     this.#fromServer = new RawPeer(serverEnd);
     this.#wire = new Wire(clientEnd, fuzzWorld, random);
-    this.#opening = connectVfioUser(near, { clock: this.#clock, deadlineMs: 1000 }).then(
+    const options = {
+      clock: this.#clock,
+      deadlineMs: 1000,
+      ...(random.percent(85) ? { dma: memoryOf(batch) } : {}),
+      ...(random.percent(20) ? { twinSocket: world.sockets } : {}),
+    };
+    this.#opening = connectVfioUser(near, options).then(
       (client) => {
         this.#client = client;
         tally.add('client VERSION', 'ok');
@@ -94,8 +132,9 @@ class Session {
     const client = this.#client;
     const { random, fuzzWorld, tally } = this.#batch;
     if (client === undefined || this.#pending > pendingMax) return;
-    for (let left = random.between(1, 10); left > 0; left--) {
-      const stop = random.pick(tour);
+    if (this.#isCalm && this.#pending > 0) return;
+    for (let left = this.#isCalm ? 1 : random.between(1, 10); left > 0; left--) {
+      const stop = this.#isCalm ? random.pick(calmTour) : random.pick(tour);
       const asked = stop.ask(client, random, fuzzWorld.world).then(
         () => tally.add(`client ${stop.name}`, 'ok'),
         (error: unknown) => this.#fail(stop.name, error),
@@ -107,10 +146,14 @@ class Session {
 
   pump(): void {
     const { random } = this.#batch;
-    for (const message of this.#fromClient.received.splice(0)) passOn(this.#fromServer, message);
+    for (const message of this.#fromClient.received.splice(0)) {
+      const { flags, messageId } = message.header;
+      if ((flags & 0xf) === 1 && messageId >= ownIds) closeAll(message.fds);
+      else passOn(this.#fromServer, message);
+    }
     for (const message of this.#fromServer.received.splice(0)) {
       this.sent++;
-      const shape = mutate(shapeOf(message), random, 12, 15);
+      const shape = mutate(shapeOf(message), random, this.#isCalm ? 3 : 12, 15);
       const isOwn = shape.fdCount === message.fds.length;
       if (!isOwn) for (const fd of message.fds) fd.close();
       this.#wire.send(shape, isOwn ? message.fds : undefined);
@@ -120,7 +163,7 @@ class Session {
       this.#wire.send(mutate(serverCommand(this.#batch), random, 50, 4));
     }
     this.#wire.flush();
-    if (random.percent(3)) this.#clock.advance(2000);
+    if (random.below(400) === 0) this.#clock.advance(2000);
   }
 
   async finish(): Promise<void> {

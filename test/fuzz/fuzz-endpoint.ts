@@ -1,6 +1,6 @@
 // A device with every feature, that now and then waits, refuses, or reaches for its client.
 import { OsError } from '../../src/base/errors.js';
-import { TestEndpoint } from '../../src/vfio-user/testing/endpoint.js';
+import { FullEndpoint } from '../../src/vfio-user/testing/full-endpoint.js';
 import type { World } from '../../src/vfio-user/testing/world.js';
 import type { Random } from './random.js';
 import type { Tally } from './tally.js';
@@ -12,7 +12,10 @@ function outcome(error: unknown): string {
   return code ?? errno ?? String(error);
 }
 
-export class FuzzEndpoint extends TestEndpoint {
+/** All share it: what is in it does not matter, and it is large. */
+let sharedMemory: readonly Uint8Array[] | undefined;
+
+export class FuzzEndpoint extends FullEndpoint {
   readonly #random: Random;
   readonly #tally: Tally;
 
@@ -21,6 +24,11 @@ export class FuzzEndpoint extends TestEndpoint {
     this.#random = random;
     this.#tally = tally;
     this.before = (call) => this.#mood(call);
+  }
+
+  override get memory(): readonly Uint8Array[] {
+    sharedMemory ??= super.memory;
+    return sharedMemory;
   }
 
   #mood(call: string): void | Promise<void> {

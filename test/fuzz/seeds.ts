@@ -1,9 +1,8 @@
 // Right messages to start from: what our own client sends on its tour, recorded on the way.
 
-import * as u from '../../src/uapi/vfio-user.js';
 import { connectVfioUser } from '../../src/vfio-user/client.js';
 import { serveVfioUser } from '../../src/vfio-user/server.js';
-import { TestEndpoint } from '../../src/vfio-user/testing/endpoint.js';
+import { FullEndpoint } from '../../src/vfio-user/testing/full-endpoint.js';
 import { ManualClock } from '../../src/vfio-user/testing/manual-clock.js';
 import { RawPeer, type Received, rawFrame } from '../../src/vfio-user/testing/raw-peer.js';
 import { memoryWorld, turns } from '../../src/vfio-user/testing/world.js';
@@ -23,20 +22,6 @@ export function passOn(to: RawPeer, { header, payload, fds }: Received): void {
 
 const rounds = 12;
 
-/** What our client has no call for. */
-const unasked: readonly Shape[] = [
-  u.regionIoFds.encode({ argsz: 4096, flags: 0, index: 0, count: 0 }),
-  u.regionIoFds.encode({ argsz: 16, flags: 0, index: 2, count: 0 }),
-].map((payload) => ({
-  command: u.VFIO_USER_DEVICE_GET_REGION_IO_FDS,
-  messageId: 0,
-  flags: 0,
-  errno: 0,
-  sizeError: 0,
-  payload,
-  fdCount: 0,
-}));
-
 /** One shape for each message of several tours, VERSION left out. */
 export async function recordSeeds(): Promise<readonly Shape[]> {
   const world = memoryWorld();
@@ -44,7 +29,7 @@ export async function recordSeeds(): Promise<readonly Shape[]> {
   const clock = new ManualClock();
   const [near, clientEnd] = world.pair();
   const [serverEnd, far] = world.pair();
-  serveVfioUser(far, new TestEndpoint(world), { clock });
+  serveVfioUser(far, new FullEndpoint(world), { clock });
   const fromClient = new RawPeer(clientEnd);
   const fromServer = new RawPeer(serverEnd);
   const seeds: Shape[] = [];
@@ -74,5 +59,5 @@ export async function recordSeeds(): Promise<readonly Shape[]> {
   fromClient.close();
   fromServer.close();
   await turns();
-  return [...seeds, ...unasked, ...unasked, ...unasked];
+  return seeds;
 }

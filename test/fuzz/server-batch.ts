@@ -20,6 +20,7 @@ function versionShape({ random }: Batch): Shape {
     maxMsgFds: random.pick([0, 1, 8, 16, 16, 1024]),
     maxDataXferBytes: random.pick([16, 4096, 1_048_576, 1_048_576]),
     writeMultiple: random.percent(80),
+    twinSocket: random.percent(30),
   };
   return { ...plain, command: 1, payload: encodeVersion(random.below(3), capabilities) };
 }
@@ -64,7 +65,9 @@ export async function serverBatch(batch: Batch): Promise<number> {
   const endpoint = new FuzzEndpoint(world, random, tally);
   const clock = new ManualClock();
   const bugs: unknown[] = [];
-  const connection = serveVfioUser(far, endpoint, { clock, onBug: (error) => bugs.push(error) });
+  const twin = random.percent(20) ? { twinSocket: world.sockets } : {};
+  const onBug = (error: unknown): number => bugs.push(error);
+  const connection = serveVfioUser(far, endpoint, { clock, onBug, ...twin });
   const peer = new RawPeer(near);
   const wire = new Wire(near, fuzzWorld, random);
   wire.send(mutate(versionShape(batch), random, 6, 30));

@@ -17,6 +17,31 @@ const range = (random: Random) => ({
 const files = (world: World, count: number) =>
   Array.from({ length: count }, () => world.open('file'));
 
+const states = ['stop', 'running', 'stop-copy', 'resuming', 'pre-copy', 'running'] as const;
+
+const smallWrites = (random: Random) =>
+  Array.from({ length: random.pick([1, 3, 40]) }, () => ({
+    region: random.pick([0, 0, 0, 2, 7]),
+    offsetBytes: random.below(200),
+    data: random.bytes(random.between(1, 8)),
+  }));
+
+/** Moves a device through its states, so that what belongs to one of them can succeed. */
+export async function migrateAcross(client: VfioUserClient, random: Random): Promise<void> {
+  await client.migration.setState('running');
+  await client.migration.setState('pre-copy');
+  await client.migration.read(10);
+  await client.migration.setState('stop-copy');
+  await client.migration.read(50);
+  await client.migration.setState('resuming');
+  await client.migration.write(random.bytes(30));
+  await client.migration.setState('running');
+  await client.dirtyPages.start(4096);
+  await client.dirtyPages.report(range(random), 4096);
+  await client.dmaUnmapDirty(range(random), 4096);
+  await client.dirtyPages.stop();
+}
+
 export const tour: readonly Stop[] = [
   { name: 'deviceInfo', ask: (client) => client.deviceInfo() },
   {
@@ -94,5 +119,64 @@ export const tour: readonly Stop[] = [
     name: 'dmaUnmap',
     ask: (client, random) => client.dmaUnmap(random.percent(30) ? 'all' : range(random)),
   },
+  { name: 'migrateAcross', ask: migrateAcross },
   { name: 'reset', ask: (client) => client.reset() },
+  {
+    name: 'regionIoFds',
+    ask: async (client, random) => {
+      for (const { fd, shadow } of await client.regionIoFds(random.pick([0, 0, 1, 9]))) {
+        fd?.close();
+        shadow?.fd.close();
+      }
+    },
+  },
+  {
+    name: 'regionWriteMulti',
+    ask: (client, random) => client.regionWriteMulti(smallWrites(random)),
+  },
+  {
+    name: 'regionWriteMultiPosted',
+    ask: async (client, random) => client.regionWriteMultiPosted(smallWrites(random)),
+  },
+  {
+    name: 'setMaskEvents',
+    ask: (client, random, world) => {
+      const count = random.pick([1, 2, 20]);
+      const fds = random.percent(70) ? files(world, count) : [];
+      const on = random.pick(['mask', 'unmask'] as const);
+      return client.setMaskEvents({ on, index: 2, start: 0, count, fds });
+    },
+  },
+  {
+    name: 'probeFeature',
+    ask: (client, random) =>
+      client.probeFeature(random.below(10), random.pick([0, 0x1_0000, 0x2_0000])),
+  },
+  { name: 'migration.abilities', ask: (client) => client.migration.abilities() },
+  { name: 'migration.state', ask: (client) => client.migration.state() },
+  {
+    name: 'migration.setState',
+    ask: (client, random) => client.migration.setState(random.pick(states)),
+  },
+  {
+    name: 'migration.read',
+    ask: (client, random) => client.migration.read(random.between(1, 100)),
+  },
+  { name: 'migration.write', ask: (client, random) => client.migration.write(random.bytes(40)) },
+  {
+    name: 'dirtyPages.start',
+    ask: (client, random) => {
+      const ranges = random.percent(50) ? [] : [range(random)];
+      return client.dirtyPages.start(random.pick([4096, 4096, 0x10_0000]), ranges);
+    },
+  },
+  { name: 'dirtyPages.stop', ask: (client) => client.dirtyPages.stop() },
+  {
+    name: 'dirtyPages.report',
+    ask: (client, random) => client.dirtyPages.report(range(random), random.pick([4096, 8192])),
+  },
+  {
+    name: 'dmaUnmapDirty',
+    ask: (client, random) => client.dmaUnmapDirty(range(random), 4096),
+  },
 ];

@@ -62,7 +62,7 @@ export class TestEndpoint implements VfioUserEndpoint {
   regions: readonly EndpointRegion[] = testRegions;
   irqs = testIrqs;
   protected readonly world: World;
-  readonly memory = testRegions.map((region) => new Uint8Array(region.lengthBytes));
+  #memory: readonly Uint8Array[] | undefined;
   /** One line per call. */
   readonly calls: string[] = [];
   readonly held: Fd[] = [];
@@ -75,6 +75,12 @@ export class TestEndpoint implements VfioUserEndpoint {
 
   constructor(world: World) {
     this.world = world;
+  }
+
+  /** What the regions hold. */
+  get memory(): readonly Uint8Array[] {
+    this.#memory ??= this.regions.map((region) => new Uint8Array(region.lengthBytes));
+    return this.#memory;
   }
 
   opened(client: ClientMemory): void {

@@ -29,10 +29,6 @@ export class FullEndpoint extends TestEndpoint {
   left: Uint8Array = deviceState;
   written: Uint8Array = new Uint8Array(0);
 
-  override readonly memory = [...testRegions, ownRegion].map(
-    (region) => new Uint8Array(region.lengthBytes),
-  );
-
   readonly migration = {
     preCopy: true,
     transition: (from: MigrationState, to: MigrationState) => {

@@ -21,7 +21,7 @@ export interface Rule {
 
 const commandNames = new Map<number, string>(
   Object.entries(u).flatMap(([name, value]) => {
-    const isCommand = /^VFIO_USER_(?!F_|M)[A-Z_]+$|^VFIO_USER_MIG_DATA/.test(name);
+    const isCommand = /^VFIO_USER_(?!F_|M|IO_)[A-Z_]+$|^VFIO_USER_MIG_DATA/.test(name);
     return isCommand && typeof value === 'number' ? [[value, name.slice(10)]] : [];
   }),
 );
