@@ -7,6 +7,7 @@ import {
   VFIO_IRQ_INFO_EVENTFD,
   VFIO_IRQ_INFO_NORESIZE,
   VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_ERR_IRQ_INDEX,
   VFIO_PCI_MSIX_IRQ_INDEX,
   VFIO_PCI_NUM_IRQS,
   VFIO_PCI_NUM_REGIONS,
@@ -25,8 +26,9 @@ import type {
 import type { BrokerContext } from './context.js';
 import { DoorbellWatch } from './doorbell-watch.js';
 import { KickLimiter } from './kick-limiter.js';
-import { type LeaseLayout, msixTableBytes, type PlacedWindow, resolveAccess } from './layout.js';
+import { msixTableBytes, type PlacedWindow, resolveAccess } from './layout.js';
 import type { BrokerLease } from './lease.js';
+import type { LeaseTerms } from './lease-terms.js';
 import { readRegister, writeRegister } from './register-bytes.js';
 
 const configBytes = 256;
@@ -40,7 +42,16 @@ export interface EndpointEvents {
   readonly onEndOfFile: (farewell: boolean) => void;
 }
 
-function shownRegions(layout: LeaseLayout, mapped: boolean): EndpointRegion[] {
+/**
+ * A guest that stores into a page which its VM monitor could map for reading alone takes the
+ * monitor down (SIGSEGV), so read-only windows of a listen lease are reached by message.
+ */
+function isShownMapped({ listen, mapped }: LeaseTerms, writable: boolean): boolean {
+  return mapped && (writable || !listen);
+}
+
+function shownRegions(terms: LeaseTerms): EndpointRegion[] {
+  const { layout } = terms;
   const shown: EndpointRegion[] = [];
   for (let index = 0; index < VFIO_PCI_NUM_REGIONS; index += 1) {
     const region = layout.regions[index];
@@ -50,7 +61,7 @@ function shownRegions(layout: LeaseLayout, mapped: boolean): EndpointRegion[] {
     }
     const write = region.writable ? VFIO_REGION_INFO_FLAG_WRITE : 0;
     const areas =
-      mapped && region.mappedBacking !== undefined
+      isShownMapped(terms, region.writable) && region.mappedBacking !== undefined
         ? [{ offsetBytes: 0, lengthBytes: region.mappedBytes }]
         : undefined;
     shown.push({
@@ -75,6 +86,8 @@ function shownIrqs(vectorCount: number): EndpointIrq[] {
     count: vectorCount,
     flags: VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE,
   };
+  // Never fires. QEMU warns its users of a device without it.
+  irqs[VFIO_PCI_ERR_IRQ_INDEX] = { count: 1, flags: VFIO_IRQ_INFO_EVENTFD };
   irqs[VFIO_PCI_REQ_IRQ_INDEX] = { count: 1, flags: VFIO_IRQ_INFO_EVENTFD };
   return irqs;
 }
@@ -105,7 +118,7 @@ export class LeaseEndpoint implements VfioUserEndpoint {
       this.#doorbells = new DoorbellWatch(context.os.clock, doorbellWatchMs, () => this.#kick());
     }
     this.#msixTable = new Uint8Array(msixTableBytes(vectorList.length));
-    this.regions = shownRegions(layout, mapped);
+    this.regions = shownRegions(lease.terms);
     this.irqs = shownIrqs(vectorList.length);
     this.#config = new ConfigSpace({
       ...info,
@@ -121,8 +134,10 @@ export class LeaseEndpoint implements VfioUserEndpoint {
   }
 
   regionFd(region: number): Fd | undefined {
-    const backing = this.#lease.terms.layout.regions[region]?.mappedBacking;
-    if (backing === undefined || !this.#lease.terms.mapped) return undefined;
+    const { terms } = this.#lease;
+    const shown = terms.layout.regions[region];
+    const backing = shown?.mappedBacking;
+    if (backing === undefined || !isShownMapped(terms, shown?.writable ?? false)) return undefined;
     return this.#lease.resources.windows[backing]?.fd?.duplicate();
   }
 
@@ -208,6 +223,10 @@ export class LeaseEndpoint implements VfioUserEndpoint {
 
   setIrqs(change: IrqChange): void | Promise<void> {
     const { interrupts } = this.#lease.resources;
+    if (change.index === VFIO_PCI_ERR_IRQ_INDEX) {
+      if (change.action === 'bind') closeAll(change.fds);
+      return undefined;
+    }
     const isRequest = change.index === VFIO_PCI_REQ_IRQ_INDEX;
     switch (change.action) {
       case 'bind':

@@ -79,11 +79,11 @@ export class Lab {
     return server;
   }
 
-  /** A tap on a server; what passes it is kept under `name`. */
-  tap(name: string, target: string): Tap {
+  /** A tap on a server; what passes it is kept under `name`, unless it shows nothing new. */
+  tap(name: string, target: string, isKept = true): Tap {
     const tap = new Tap(this.os, this.path(`${name}.tap`), target);
     this.#taps.push(tap);
-    this.recordings.set(name, tap.seen);
+    if (isKept) this.recordings.set(name, tap.seen);
     return tap;
   }
 

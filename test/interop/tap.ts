@@ -78,6 +78,7 @@ export class Tap implements Disposable {
   readonly #target: string;
   readonly #listener: Disposable;
   readonly #open = new Set<StreamSocket>();
+  readonly #clients = new Set<StreamSocket>();
 
   /** Listens on `path` and connects to `target` for whoever comes. */
   constructor(os: Os, path: string, target: string) {
@@ -99,6 +100,15 @@ export class Tap implements Disposable {
       .filter((message) => message.command === command && message.from === from);
   }
 
+  /** Leaves what clients send in their sockets, as a server does that is slow. */
+  hold(): void {
+    for (const client of this.#clients) client.pause();
+  }
+
+  letGo(): void {
+    for (const client of this.#clients) client.resume();
+  }
+
   [Symbol.dispose](): void {
     this.#listener[Symbol.dispose]();
     for (const socket of this.#open) socket[Symbol.dispose]();
@@ -116,10 +126,12 @@ export class Tap implements Disposable {
     const ended = (): void => {
       for (const socket of pair) {
         this.#open.delete(socket);
+        this.#clients.delete(socket);
         if (socket.isOpen) socket.end();
       }
     };
     for (const socket of pair) this.#open.add(socket);
+    this.#clients.add(client);
     client.start(new Relay('client', server, this.seen, ended), { fdsMax });
     server.start(new Relay('server', client, this.seen, ended), { fdsMax });
   }

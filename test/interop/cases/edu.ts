@@ -5,10 +5,11 @@ import {
   VFIO_USER_DMA_MAP,
   VFIO_USER_DMA_READ,
   VFIO_USER_DMA_WRITE,
+  VFIO_USER_REGION_WRITE_MULTI,
 } from '../../../src/uapi/vfio-user.js';
 import { group } from '../case.js';
 import { eventually, type Lab } from '../lab.js';
-import { capabilityMsi, PciSlot } from '../pci.js';
+import { capabilityMsi, commandMemory, PciSlot } from '../pci.js';
 import { guestMemoryBytes, type Qemu, type QemuOptions } from '../qemu/qemu.js';
 import type { Tap } from '../tap.js';
 import * as support from './support.js';
@@ -88,6 +89,18 @@ export const eduGroup = group<Stage>('edu', (lab) => open(lab, 'edu', 'shared'),
     assert.ok(writes.every(({ isPosted }) => isPosted));
   },
 
+  'writes that pile up come several in a message, in order': async ({ pci, tap }) => {
+    const since = tap.seen.length;
+    const last = 3000;
+    tap.hold();
+    for (let value = 1; value <= last; value += 1) await write(pci, eduRegister.LIVENESS, value);
+    tap.letGo();
+    assert.equal(await read(pci, eduRegister.LIVENESS), ~last >>> 0);
+    const several = tap.of(VFIO_USER_REGION_WRITE_MULTI, 'client', since);
+    assert.ok(several.length > 0, 'QEMU sent none');
+    assert.deepEqual(support.errorReplies(tap, since), []);
+  },
+
   'a factorial': async ({ pci }) => {
     await write(pci, eduRegister.FACTORIAL, 10);
     await eventually(
@@ -131,6 +144,28 @@ export const eduGroup = group<Stage>('edu', (lab) => open(lab, 'edu', 'shared'),
     await support.memoryBecomes(qemu.qtest, guestMemory.msi, 0x4d53);
     assert.equal(await read(pci, eduRegister.INTERRUPT_STATUS), 0x100);
     await write(pci, eduRegister.INTERRUPT_ACKNOWLEDGE, 0x100);
+  },
+
+  'without bus mastering nothing moves': async ({ pci, qemu }) => {
+    const before = support.pattern(transferBytes, 8);
+    await qemu.qtest.writeBytes(guestMemory.destination, before);
+    await pci.command(commandMemory);
+    await dma(pci, edu.bufferAt, guestMemory.destination, eduCommand.TO_MEMORY);
+    assert.deepEqual(await qemu.qtest.readBytes(guestMemory.destination, transferBytes), before);
+    await pci.command(support.commandOn);
+  },
+
+  'accesses of other widths hurt nobody': async ({ pci, qemu, tap }) => {
+    const register = pci.at(edu.registerRegion, eduRegister.IDENTIFICATION);
+    const since = tap.seen.length;
+    await qemu.qtest.read8(register + 1);
+    await qemu.qtest.read16(register + 2);
+    await qemu.qtest.read64(register);
+    await qemu.qtest.write8(register, 0xff);
+    await qemu.qtest.write16(register + 2, 0xffff);
+    await qemu.qtest.read32(pci.at(edu.registerRegion, edu.registerBytes - 4));
+    assert.equal(await read(pci, eduRegister.IDENTIFICATION), edu.identification);
+    assert.ok(support.accesses(tap, 'read', edu.registerRegion, since).length >= 5);
   },
 
   'DMA to where no memory is moves nothing and hurts nobody': async (stage) => {

@@ -2,7 +2,9 @@
 import type { Group } from '../case.js';
 import { counterGroup } from './counter.js';
 import { eduGroup, eduMessageGroup } from './edu.js';
+import { leaseGroup } from './lease.js';
 import { mqdmaGroup, mqdmaMessageGroup } from './mqdma.js';
+import { neighboursGroup } from './neighbours.js';
 
 export const groups: readonly Group[] = [
   counterGroup,
@@ -10,4 +12,6 @@ export const groups: readonly Group[] = [
   eduMessageGroup,
   mqdmaGroup,
   mqdmaMessageGroup,
+  neighboursGroup,
+  leaseGroup,
 ];

@@ -60,6 +60,22 @@ const region: Layout = {
   },
 };
 
+/** A count, and so many writes. */
+const writes: Layout = {
+  again(payload) {
+    const { count } = wire.regionWriteMulti.decodeAt(payload, 0);
+    const { sizeBytes } = wire.regionWriteMultiEntry;
+    const entries = Array.from({ length: count }, (_, index) =>
+      wire.regionWriteMultiEntry.decodeAt(
+        payload,
+        wire.regionWriteMulti.sizeBytes + index * sizeBytes,
+      ),
+    );
+    const again = entries.map((entry) => wire.regionWriteMultiEntry.encode(entry));
+    return joined(wire.regionWriteMulti.encode({ count }), ...again);
+  },
+};
+
 const irqDataBool = 2;
 
 const commands = new Map<number, { readonly command: Layout; readonly reply: Layout }>([
@@ -104,6 +120,7 @@ const commands = new Map<number, { readonly command: Layout; readonly reply: Lay
     wire.VFIO_USER_DMA_WRITE,
     { command: layout(wire.dmaAccess, ({ count }) => count), reply: layout(wire.dmaAccess) },
   ],
+  [wire.VFIO_USER_REGION_WRITE_MULTI, { command: writes, reply: layout(wire.regionWriteMulti) }],
   [wire.VFIO_USER_DEVICE_RESET, { command: empty, reply: empty }],
 ]);
 

@@ -72,6 +72,11 @@ test('posted writes, maps with and without descriptor, and eventfds were recorde
   expect(bound).toEqual(expect.arrayContaining([0, 1]));
 });
 
+test('several writes in one message were recorded', () => {
+  const several = of(wire.VFIO_USER_REGION_WRITE_MULTI, 'client');
+  expect(several.length).toBeGreaterThan(0);
+});
+
 test('what QEMU says of itself is understood', () => {
   const [hello] = of(wire.VFIO_USER_VERSION, 'client');
   const { capabilities } = decodeVersion(bytesOf(hello as RecordedMessage).subarray(16));

@@ -6,7 +6,7 @@ import { type RecordedMessage, type Recording, vectorFolder } from './format.js'
 
 /** Messages that differ only in their values teach little after a few. */
 const perKindMax = 3;
-const messageBytesMax = 512;
+const messageBytesMax = 5000;
 
 function kindOf({ from, command, flags, fdCount, bytes }: Seen): string {
   return [from, command, flags, fdCount, bytes.length].join(' ');
