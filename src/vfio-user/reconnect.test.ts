@@ -344,6 +344,18 @@ describe('the outage', () => {
     expect(['lost', 'connected']).toContain(one.state);
   });
 
+  it('makes no haste with a server that dies whenever it is back', async () => {
+    const one = await connect({ backoff: { firstMs: 50, maxMs: 5000 } });
+    const { dials } = server;
+    one.onEvent(({ type }) => {
+      if (type === 'restored') server.kill();
+    });
+    server.kill();
+    await pass(60_000, 50);
+    expect(types().filter((type) => type === 'restored').length).toBeGreaterThanOrEqual(10);
+    expect(server.dials - dials).toBeLessThanOrEqual(20);
+  });
+
   it('starts from the first pause after a connection that lasted', async () => {
     const one = await connect({ backoff: { firstMs: 50, maxMs: 5000, stableMs: 1000 } });
     for (let round = 0; round < 8; round += 1) {
