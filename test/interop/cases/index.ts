@@ -2,7 +2,7 @@
 import type { Group } from '../case.js';
 import { counterGroup } from './counter.js';
 import { eduGroup, eduMessageGroup } from './edu.js';
-import { leaseGroup } from './lease.js';
+import { leaseGroup, servedLeaseGroup } from './lease.js';
 import { mqdmaGroup, mqdmaMessageGroup } from './mqdma.js';
 import { neighboursGroup } from './neighbours.js';
 
@@ -14,4 +14,5 @@ export const groups: readonly Group[] = [
   mqdmaMessageGroup,
   neighboursGroup,
   leaseGroup,
+  servedLeaseGroup,
 ];

@@ -70,10 +70,10 @@ async function queueOf(pci: PciSlot): Promise<GuestQueue> {
 type Joined = Pick<Stage, 'acquirer' | 'id' | 'tap' | 'qemu' | 'pci' | 'queue'>;
 
 /** Acquires a lease and plugs it into a new QEMU. */
-async function join(lab: Lab, name: string): Promise<Joined> {
+async function join(lab: Lab, name: string, more: readonly string[] = []): Promise<Joined> {
   const path = lab.path(`${name}.sock`);
   const words = ['acquire', '--listen', path, '--memory', String(guestMemoryBytes), '--json'];
-  const acquirer = await lab.server(words, path);
+  const acquirer = await lab.server([...words, ...more], path);
   await acquirer.saying(/\n}\n/);
   const { id } = JSON.parse(acquirer.stdout) as { id: string };
   const tap = lab.tap(name, path, name === firstName);
@@ -86,6 +86,15 @@ async function join(lab: Lab, name: string): Promise<Joined> {
 async function open(lab: Lab): Promise<Stage> {
   const broker = await lab.bench.serve();
   return { broker, ...(await join(lab, firstName)) };
+}
+
+/** The function that is leased is itself served by another process. */
+async function openServed(lab: Lab): Promise<Stage> {
+  const path = lab.path('function.sock');
+  await lab.server(['device', 'serve', 'mqdma', '--queues', '4', '--listen', path], path);
+  const broker = lab.bench.start(['serve', '--json', '--function', `vfio-user:${path}`]);
+  await broker.saying(/\n/);
+  return { broker, ...(await join(lab, 'lease-served', ['--exclusive'])) };
 }
 
 async function copies({ qemu, queue }: Stage, seed: number): Promise<void> {
@@ -220,6 +229,22 @@ export const leaseGroup = group<Stage>('lease', open, {
     await eventually(() => stage.tap.openCount === 0, 'the connection to end');
     await stage.queue.submit({ opcode: opcode.NOP });
     await stage.pci.read32(0);
+    assert.equal((await stage.qemu.quit()).status, 0);
+  },
+});
+
+export const servedLeaseGroup = group<Stage>('lease of a served function', openServed, {
+  'a guest driver sets up the queue, and completions land in guest memory': async (stage) => {
+    await stage.queue.connect();
+    assert.equal((await stage.queue.nop()).status, completionStatus.OK);
+    await copies(stage, 4);
+  },
+
+  'revoked while it is in use: QEMU lives, the slice is free again': async (stage, lab) => {
+    await lab.bench.run(['revoke', stage.id, '--reason', 'maintenance']);
+    assert.equal((await stage.acquirer.finished).status, 6);
+    await stage.queue.submit({ opcode: opcode.NOP });
+    await eventually(async () => (await freeSlices(lab)) === 4, 'the slice to be free');
     assert.equal((await stage.qemu.quit()).status, 0);
   },
 });
