@@ -21,12 +21,14 @@ const works: readonly Work[] = [
   {
     name: 'read 4 bytes',
     operation: 'read',
-    batch: 50,
+    batch: 20,
     targets: [{ ratioMax: 2 }, { ratioMax: 3 }],
   },
   { name: 'read 4 bytes, 32 in flight', operation: 'read32', batch: 320 },
   { name: 'posted write', operation: 'posted', batch: 500 },
-  { name: 'map+unmap 1 MiB', operation: 'map', batch: 10 },
+  { name: 'map+unmap 1 MiB', operation: 'map', batch: 5 },
+  { name: 'DMA read 4 KiB by message', operation: 'dma-read', batch: 10 },
+  { name: 'DMA write 4 KiB by message', operation: 'dma-write', batch: 10 },
 ];
 const kinds = ['server', 'both ends'] as const;
 const samplesPerRound = 40;

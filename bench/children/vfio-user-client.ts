@@ -2,14 +2,16 @@
 import { MiB } from '../../src/base/units.js';
 import { systemClock } from '../../src/os/clock.js';
 import { createOs } from '../../src/os/os.js';
-import { connectVfioUser } from '../../src/vfio-user/index.js';
+import { connectVfioUser, DmaTable } from '../../src/vfio-user/index.js';
 import { sampleCalls } from '../interleave.js';
-import { inFlightCount } from '../vfio-user-device.js';
+import { dmaBytes, dmaReadDoorbell, dmaWriteDoorbell, inFlightCount } from '../vfio-user-device.js';
 import { serveSamples } from './sampling.js';
 
 const os = createOs();
 const socket = os.sockets.connect(process.argv[2] ?? '');
-const client = await connectVfioUser(socket, { clock: systemClock });
+const dma = new DmaTable();
+dma.add({ iova: 0n, bytes: new Uint8Array(dmaBytes) });
+const client = await connectVfioUser(socket, { clock: systemClock, dma });
 const memory = os.memory.create('lessor-bench-dma', MiB);
 const word = new Uint8Array(4);
 
@@ -50,11 +52,18 @@ async function maps(operations: number): Promise<void> {
   }
 }
 
+/** The reply comes when the server's last message has been answered. */
+function dmaBy(doorbell: number): Work {
+  return (operations) => client.write32(0, doorbell, operations);
+}
+
 await serveSamples({
   read: sampled(reads),
   read32: sampled(readsInFlight),
   posted: sampled(postedWrites),
   map: sampled(maps),
+  'dma-read': sampled(dmaBy(dmaReadDoorbell)),
+  'dma-write': sampled(dmaBy(dmaWriteDoorbell)),
 });
 memory.close();
 client.close();

@@ -3,10 +3,16 @@
 import { systemClock } from '../../src/os/clock.js';
 import type { Mapping } from '../../src/os/memory-types.js';
 import { createOs } from '../../src/os/os.js';
+import { u32 } from '../../src/uapi/struct.js';
 import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from '../../src/uapi/vfio.js';
-import type { DmaMapRequest, DmaRange, VfioUserEndpoint } from '../../src/vfio-user/endpoint.js';
+import type {
+  ClientMemory,
+  DmaMapRequest,
+  DmaRange,
+  VfioUserEndpoint,
+} from '../../src/vfio-user/endpoint.js';
 import { serveVfioUser } from '../../src/vfio-user/index.js';
-import { regionBytes } from '../vfio-user-device.js';
+import { dmaBytes, dmaReadDoorbell, dmaWriteDoorbell, regionBytes } from '../vfio-user-device.js';
 
 const os = createOs();
 
@@ -17,6 +23,12 @@ class MemoryDevice implements VfioUserEndpoint {
   readonly irqs = [];
   readonly #region = new Uint8Array(regionBytes);
   readonly #maps = new Map<bigint, Mapping>();
+  #memory: Uint8Array = new Uint8Array(dmaBytes);
+  #client: ClientMemory | undefined;
+
+  opened(client: ClientMemory): void {
+    this.#client = client;
+  }
 
   regionFd(): undefined {
     return undefined;
@@ -26,8 +38,20 @@ class MemoryDevice implements VfioUserEndpoint {
     return this.#region.slice(offsetBytes, offsetBytes + lengthBytes);
   }
 
-  write(_region: number, offsetBytes: number, bytes: Uint8Array): void {
+  write(_region: number, offsetBytes: number, bytes: Uint8Array): void | Promise<void> {
     this.#region.set(bytes, offsetBytes);
+    if (offsetBytes === dmaReadDoorbell) return this.#readClient(u32.read(bytes, 0, 'times'));
+    if (offsetBytes === dmaWriteDoorbell) return this.#writeClient(u32.read(bytes, 0, 'times'));
+  }
+
+  async #readClient(times: number): Promise<void> {
+    const client = this.#client!;
+    for (let index = 0; index < times; index++) this.#memory = await client.dmaRead(0n, dmaBytes);
+  }
+
+  async #writeClient(times: number): Promise<void> {
+    const client = this.#client!;
+    for (let index = 0; index < times; index++) await client.dmaWrite(0n, this.#memory);
   }
 
   dmaMap({ fd, iova, lengthBytes, offsetBytes, writable }: DmaMapRequest): void {
