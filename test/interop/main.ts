@@ -27,6 +27,9 @@ function skipAll(chosen: readonly string[], problem: unknown, sum: Sum): void {
 
 async function runAll(tree: QemuTree, chosen: (name: string) => boolean, sum: Sum): Promise<Lab> {
   const lab = new Lab(createOs(), tree);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => void lab.clear().finally(() => process.exit(1)));
+  }
   for (const each of groups) {
     await each.run(lab, chosen, (name, elapsedMs, problem) => {
       const took = `(${(elapsedMs / 1000).toFixed(1)} s)`;
