@@ -50,7 +50,10 @@ async function reachOf(): Promise<Map<number, Rule[]>> {
 
 async function killer(number: number, rules: readonly Rule[]): Promise<string | undefined> {
   takeAway(number);
-  for (const rule of rules) if (await fails(rule)) return rule.id;
+  for (const rule of rules) {
+    if (await fails(rule)) return rule.id;
+    say({ passed: rule.id });
+  }
   return undefined;
 }
 

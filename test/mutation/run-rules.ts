@@ -19,7 +19,7 @@ interface Line {
   readonly reachedBy?: number;
 }
 
-const silenceMsMax = 10_000;
+const silenceMsMax = 4_000;
 
 /** One child, until it is done or hangs. @returns The mutation that it hung on. */
 async function runChild(
@@ -37,7 +37,8 @@ async function runChild(
     timer?.[Symbol.dispose]();
     timer = systemClock.after(silenceMsMax, () => child.kill('SIGKILL'));
   };
-  watch();
+  // The first run, with every check, takes its time and says nothing.
+  timer = systemClock.after(60_000, () => child.kill('SIGKILL'));
   for await (const text of createInterface({ input: child.stdout })) {
     watch();
     const line = JSON.parse(text) as Line;

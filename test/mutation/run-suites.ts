@@ -20,7 +20,7 @@ function vitest(folder: string, files: readonly string[], env: NodeJS.ProcessEnv
     cwd: folder,
     env: { ...process.env, ...env },
     stdio: 'ignore',
-    timeout: 120_000,
+    timeout: 60_000,
     killSignal: 'SIGKILL',
   });
   if (!existsSync(report)) return { testResults: [] };

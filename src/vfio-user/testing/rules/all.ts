@@ -1,6 +1,8 @@
 // Every rule of the protocol, both roles.
 import { argumentRules } from './client-arguments.js';
 import { clientCommandRules } from './client-commands.js';
+import { clientDmaRules } from './client-dma.js';
+import { featureArgumentRules } from './client-feature-arguments.js';
 import { featureReplyRules } from './client-feature-replies.js';
 import { replyRules } from './client-replies.js';
 import type { Rule } from './rule.js';
@@ -25,5 +27,7 @@ export const protocolRules: readonly Rule[] = [
   ...replyRules,
   ...featureReplyRules,
   ...argumentRules,
+  ...featureArgumentRules,
   ...clientCommandRules,
+  ...clientDmaRules,
 ];

@@ -59,6 +59,16 @@ export const badVersions: readonly (readonly [string, string, Uint8Array])[] = [
   ['pages-0', 'pgsizes of 0', saying('{"pgsizes":0}')],
   ['pages-string', 'pgsizes in a string', saying('{"pgsizes":"4096"}')],
   ['pages-huge', 'pgsizes of 2^65', saying('{"pgsizes":36893488147419103232}')],
+  ['twin-array', 'twin_socket in an array', saying('{"twin_socket":[]}')],
+  ['twin-true', 'twin_socket of true', saying('{"twin_socket":true}')],
+  ['twin-number', 'twin_socket supported by 1', saying('{"twin_socket":{"supported":1}}')],
+  ['multiple-number', 'write_multiple of 1', saying('{"write_multiple":1}')],
+  ['multiple-string', 'write_multiple in a string', saying('{"write_multiple":"true"}')],
+  ['migration-array', 'migration in an array', saying('{"migration":[]}')],
+  ['migration-null', 'migration of null', saying('{"migration":null}')],
+  ['migration-page-0', 'a migration pgsize of 0', saying('{"migration":{"pgsize":0}}')],
+  ['migration-page-3', 'a migration pgsize of 3', saying('{"migration":{"pgsize":3}}')],
+  ['bitmap-0', 'a max_bitmap_size of 0', saying('{"migration":{"max_bitmap_size":0}}')],
 ];
 
 /** Name, what it is, payload. Each is fine in either direction. */
