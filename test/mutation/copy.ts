@@ -35,7 +35,7 @@ const vitestConfig = `
 export default {
   test: {
     include: ['dist/src/vfio-user/**/*.test.js'],
-    exclude: ['**/rules.test.js'],
+    exclude: ['**/rules.test.js', '**/device/**', '**/reconnect-process.test.js'],
     setupFiles: ['dist/test/mutation/setup.js'],
     pool: 'threads',
     maxWorkers: 1,

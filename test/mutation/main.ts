@@ -27,17 +27,19 @@ async function judge(folder: string, filter: string | undefined): Promise<readon
   const reasons = new Map(unreachable.map(({ key, reason }) => [key, reason]));
   const open = chosen.filter(({ number }) => verdicts.get(number)?.killedBy === undefined);
   say(`${chosen.length} checks, ${chosen.length - open.length} killed by rules`);
-  const reach = open.length === 0 ? new Map<number, string[]>() : suiteReach(folder);
-  const bySuite = new Map(
-    open.map((mutation) => {
-      const killedBy = killerInSuites(folder, mutation.number, reach.get(mutation.number) ?? []);
-      const files = reach.get(mutation.number)?.length ?? 0;
-      say(
-        `${mutation.file}:${mutation.line} ${keyOf(mutation)} -> ${killedBy ?? `SURVIVED ${files}`}`,
-      );
-      return [mutation.number, killedBy] as const;
-    }),
-  );
+  const reach = open.length === 0 ? new Map<number, string[]>() : await suiteReach(folder);
+  const bySuite = new Map<number, string | undefined>();
+  const left = [...open];
+  const judgeLeft = async (): Promise<void> => {
+    for (let next = left.shift(); next !== undefined; next = left.shift()) {
+      const files = reach.get(next.number) ?? [];
+      const killedBy = await killerInSuites(folder, next.number, files);
+      bySuite.set(next.number, killedBy);
+      const verdict = killedBy ?? `SURVIVED ${files.length} files`;
+      say(`${next.file}:${next.line} ${next.kind} ${next.text} -> ${verdict}`);
+    }
+  };
+  await Promise.all([judgeLeft(), judgeLeft()]);
   return chosen.map((mutation) => {
     const killedBy = verdicts.get(mutation.number)?.killedBy ?? bySuite.get(mutation.number);
     return {

@@ -1,5 +1,6 @@
 // The other tests of the room, for mutations that no rule kills: those files that reach one.
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -12,17 +13,24 @@ interface Report {
   }[];
 }
 
-function vitest(folder: string, files: readonly string[], env: NodeJS.ProcessEnv): Report {
-  const report = join(folder, 'report.json');
+let reports = 0;
+
+async function vitest(
+  folder: string,
+  files: readonly string[],
+  env: NodeJS.ProcessEnv,
+): Promise<Report> {
+  const report = join(folder, `report-${reports++}.json`);
   const script = join(folder, 'node_modules/vitest/vitest.mjs');
   const options = ['run', '--root', folder, '--reporter=json', `--outputFile=${report}`];
-  spawnSync(process.execPath, [script, ...options, ...files], {
+  const child = spawn(process.execPath, [script, ...options, ...files], {
     cwd: folder,
     env: { ...process.env, ...env },
     stdio: 'ignore',
     timeout: 60_000,
     killSignal: 'SIGKILL',
   });
+  await once(child, 'exit');
   if (!existsSync(report)) return { testResults: [] };
   return JSON.parse(readFileSync(report, 'utf8')) as Report;
 }
@@ -38,9 +46,9 @@ function failureIn(report: Report): string | undefined {
 }
 
 /** Test files by the mutations that they reach. */
-export function suiteReach(folder: string): Map<number, string[]> {
+export async function suiteReach(folder: string): Promise<Map<number, string[]>> {
   const path = join(folder, 'reach.jsonl');
-  const failure = failureIn(vitest(folder, [], { LESSOR_MUTATION_REACH: path }));
+  const failure = failureIn(await vitest(folder, [], { LESSOR_MUTATION_REACH: path }));
   if (failure !== undefined) throw new TypeError(`fails with every check: ${failure}`);
   const reach = new Map<number, string[]>();
   for (const line of readFileSync(path, 'utf8').trim().split('\n')) {
@@ -51,11 +59,11 @@ export function suiteReach(folder: string): Map<number, string[]> {
 }
 
 /** The test that fails without the check. */
-export function killerInSuites(
+export async function killerInSuites(
   folder: string,
   number: number,
   files: readonly string[],
-): string | undefined {
+): Promise<string | undefined> {
   if (files.length === 0) return undefined;
-  return failureIn(vitest(folder, files, { LESSOR_MUTATION: String(number) }));
+  return failureIn(await vitest(folder, files, { LESSOR_MUTATION: String(number) }));
 }
