@@ -5,17 +5,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Client } from '../src/client/client.js';
 import { Queue } from '../src/client/mqdma/index.js';
-import {
-  BrokerFixture,
-  eventually,
-  isRoot,
-  nothingLeft,
-  otherUid,
-  pause,
-} from './support/broker-fixture.js';
-import { type Bystander, startBystander } from './support/bystander.js';
+import { BrokerFixture, eventually, isRoot, otherUid, pause } from './support/broker-fixture.js';
+import type { Bystander } from './support/bystander.js';
 import { startClient, type TestActor } from './support/client-process.js';
 import { deviceOf, takeRawLease } from './support/raw-lease.js';
+import { finishStanding, startStanding } from './support/standing-broker.js';
 
 let broker: BrokerFixture;
 let bystander: Bystander;
@@ -33,19 +27,12 @@ async function stateOf(id: string): Promise<string | undefined> {
 }
 
 beforeAll(async () => {
-  broker = await BrokerFixture.start();
-  bystander = await startBystander(broker);
-  client = await broker.connect();
+  ({ broker, bystander, client } = await startStanding());
 });
 
 afterAll(async () => {
   for (const actor of actors) await actor[Symbol.asyncDispose]();
-  await bystander.expectUndisturbed();
-  client.close();
-  expect(await broker.leftOver()).toEqual(nothingLeft);
-  await bystander.actor[Symbol.asyncDispose]();
-  expect(await broker.stop()).toBe(0);
-  await broker[Symbol.asyncDispose]();
+  await finishStanding({ broker, bystander, client });
 });
 
 describe('a lease ends', () => {

@@ -1,7 +1,5 @@
 // Leases for VM monitors that nobody takes, or nobody gets.
-import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { chmodSync, existsSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Client, ListenRequest } from '../src/client/client.js';
 import type { ListeningLease } from '../src/client/listening-lease.js';
@@ -9,43 +7,26 @@ import { Fd } from '../src/os/fd.js';
 import { loadNative } from '../src/os/index.js';
 import { VarlinkClient } from '../src/varlink/client.js';
 import type { AcquireReply } from '../src/varlink/interface.js';
-import {
-  BrokerFixture,
-  eventually,
-  isRoot,
-  nothingLeft,
-  otherUid,
-} from './support/broker-fixture.js';
-import { type Bystander, startBystander } from './support/bystander.js';
+import { BrokerFixture, eventually, isRoot, otherUid } from './support/broker-fixture.js';
+import type { Bystander } from './support/bystander.js';
 import { ram, ramBytes, rawListen } from './support/raw-listen.js';
+import { finishStanding, ListenFolder, startStanding } from './support/standing-broker.js';
 import { guestMemory, monitorOs, VmMonitor } from './support/vm-monitor.js';
 import { VmProcess } from './support/vm-process.js';
 
-const folder = mkdtempSync(join(tmpdir(), 'lessor-listen-'));
+const folder = new ListenFolder();
 let broker: BrokerFixture;
 let bystander: Bystander;
 let client: Client;
-let pathCount = 0;
-const freePath = (): string => join(folder, `vm${pathCount++}.sock`);
-
-async function listen(request: object = {}): Promise<ListeningLease> {
-  return client.acquire({ memoryBytes: ramBytes, listen: { path: freePath() }, ...request });
-}
+const listen = (request?: object): Promise<ListeningLease> => folder.acquire(client, request);
 
 beforeAll(async () => {
-  broker = await BrokerFixture.start({ deadlines: { listenNegotiateMs: 300 } });
-  bystander = await startBystander(broker);
-  client = await broker.connect();
+  ({ broker, bystander, client } = await startStanding({ deadlines: { listenNegotiateMs: 300 } }));
 });
 
 afterAll(async () => {
-  await bystander.expectUndisturbed();
-  client.close();
-  expect(await broker.leftOver()).toEqual(nothingLeft);
-  await bystander.actor[Symbol.asyncDispose]();
-  expect(await broker.stop()).toBe(0);
-  await broker[Symbol.asyncDispose]();
-  rmSync(folder, { recursive: true });
+  await finishStanding({ broker, bystander, client });
+  folder[Symbol.dispose]();
 });
 
 describe('a lease that nobody has taken', () => {
@@ -59,7 +40,7 @@ describe('a lease that nobody has taken', () => {
   });
 
   test('ends with its control connection', async () => {
-    const bound = monitorOs.sockets.bind(freePath(), 0o600, 8);
+    const bound = monitorOs.sockets.bind(folder.freePath(), 0o600, 8);
     const raw = await rawListen(broker.socketPath, bound.fd.duplicate());
     raw.close();
     expect(await broker.endOf(raw.id)).toBe('holder died');
@@ -68,7 +49,7 @@ describe('a lease that nobody has taken', () => {
 
   test('without a holder ends when nobody comes in time', async () => {
     await using hasty = await BrokerFixture.start({ deadlines: { listenConnectMs: 150 } });
-    const bound = monitorOs.sockets.bind(freePath(), 0o600, 8);
+    const bound = monitorOs.sockets.bind(folder.freePath(), 0o600, 8);
     using control = new VarlinkClient(monitorOs.sockets.connect(hasty.socketPath), monitorOs.clock);
     const parameters = { memoryBytes: 4096, listen: 0, holder: 'fd' };
     const { parameters: reply } = await control.call<AcquireReply>(
@@ -91,7 +72,7 @@ describe('what is refused', () => {
   const packets = (): Fd => {
     const native = loadNative();
     const fd = new Fd(native, native.socket(1, 5));
-    const address = new Uint8Array([1, 0, ...Buffer.from(freePath()), 0]);
+    const address = new Uint8Array([1, 0, ...Buffer.from(folder.freePath()), 0]);
     expect(native.bind(fd.number, address)).toBe(0);
     expect(native.listen(fd.number, 1)).toBe(0);
     return fd;
@@ -109,7 +90,7 @@ describe('what is refused', () => {
   });
 
   test('an index at which no descriptor came', async () => {
-    const bound = monitorOs.sockets.bind(freePath(), 0o600, 8);
+    const bound = monitorOs.sockets.bind(folder.freePath(), 0o600, 8);
     await expect(
       rawListen(broker.socketPath, bound.fd.duplicate(), { listen: 1 }),
     ).rejects.toMatchObject({
@@ -119,7 +100,7 @@ describe('what is refused', () => {
   });
 
   test('a path at which something else stands, or somebody listens', async () => {
-    const file = freePath();
+    const file = folder.freePath();
     writeFileSync(file, '');
     await using lease = await listen();
     for (const path of [file, lease.path]) {
@@ -134,7 +115,7 @@ describe('what is refused', () => {
   });
 
   test('a socket that a dead process left is replaced', async () => {
-    const path = freePath();
+    const path = folder.freePath();
     const bound = monitorOs.sockets.bind(path, 0o600, 8);
     bound.fd.close();
     expect(existsSync(path)).toBe(true);
@@ -146,7 +127,7 @@ describe('what is refused', () => {
 
   test('an address space shared with others, unless the lease is alone', async () => {
     await using shared = await BrokerFixture.start({ isolation: 'device-bounds' });
-    const request = { memoryBytes: ramBytes, listen: { path: freePath() } };
+    const request = { memoryBytes: ramBytes, listen: { path: folder.freePath() } };
     const error = await shared.control.acquire(request).catch((reason: unknown) => reason);
     expect(error).toMatchObject({
       code: 'ISOLATION_UNAVAILABLE',
@@ -166,8 +147,8 @@ describe('what is refused', () => {
   });
 
   test.skipIf(!isRoot)('a peer of another user (needs root)', async () => {
-    await using lease = await listen({ listen: { path: freePath(), mode: 0o666 } });
-    chmodSync(folder, 0o755);
+    await using lease = await listen({ listen: { path: folder.freePath(), mode: 0o666 } });
+    chmodSync(folder.path, 0o755);
     await using stranger = new VmProcess({ path: lease.path, uid: otherUid });
     await eventually('the end of its connection', () => stranger.failed);
     expect(lease.isConnected).toBe(false);

@@ -1,16 +1,15 @@
 // Leases that a VM monitor takes over a socket of its acquirer's: what it sees, and every end.
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Client } from '../src/client/client.js';
 import type { ListeningLease } from '../src/client/listening-lease.js';
 import { Queue } from '../src/client/mqdma/index.js';
 import { openLease } from '../src/client/open-lease.js';
 import type { Fd } from '../src/os/fd.js';
-import { BrokerFixture, eventually, nothingLeft, pause } from './support/broker-fixture.js';
-import { type Bystander, startBystander } from './support/bystander.js';
+import { type BrokerFixture, eventually, pause } from './support/broker-fixture.js';
+import type { Bystander } from './support/bystander.js';
 import { ram, ramBytes, rawListen } from './support/raw-listen.js';
+import { finishStanding, ListenFolder, startStanding } from './support/standing-broker.js';
 import {
   configRegion,
   guestMemory,
@@ -21,31 +20,19 @@ import {
 } from './support/vm-monitor.js';
 import { VmProcess } from './support/vm-process.js';
 
-const folder = mkdtempSync(join(tmpdir(), 'lessor-listen-'));
+const folder = new ListenFolder();
 let broker: BrokerFixture;
 let bystander: Bystander;
 let client: Client;
-let pathCount = 0;
-const freePath = (): string => join(folder, `vm${pathCount++}.sock`);
-
-async function listen(request: object = {}): Promise<ListeningLease> {
-  return client.acquire({ memoryBytes: ramBytes, listen: { path: freePath() }, ...request });
-}
+const listen = (request?: object): Promise<ListeningLease> => folder.acquire(client, request);
 
 beforeAll(async () => {
-  broker = await BrokerFixture.start({ deadlines: { listenNegotiateMs: 300 } });
-  bystander = await startBystander(broker);
-  client = await broker.connect();
+  ({ broker, bystander, client } = await startStanding({ deadlines: { listenNegotiateMs: 300 } }));
 });
 
 afterAll(async () => {
-  await bystander.expectUndisturbed();
-  client.close();
-  expect(await broker.leftOver()).toEqual(nothingLeft);
-  await bystander.actor[Symbol.asyncDispose]();
-  expect(await broker.stop()).toBe(0);
-  await broker[Symbol.asyncDispose]();
-  rmSync(folder, { recursive: true });
+  await finishStanding({ broker, bystander, client });
+  folder[Symbol.dispose]();
 });
 
 describe('what a VM monitor finds', () => {
@@ -227,7 +214,7 @@ describe('the one connection', () => {
   });
 
   test('is not stolen by the client that listens, however often it tries', async () => {
-    const path = freePath();
+    const path = folder.freePath();
     const bound = monitorOs.sockets.bind(path, 0o600, 8);
     const helpers = monitorOs.createHelpers();
     const own = bound.fd.duplicate();

@@ -11,9 +11,10 @@ import {
   F_SEAL_SHRINK,
 } from '../src/os/memory-types.js';
 import type { VfioUserClient } from '../src/vfio-user/client.js';
-import { BrokerFixture, eventually, nothingLeft } from './support/broker-fixture.js';
-import { type Bystander, startBystander } from './support/bystander.js';
+import { type BrokerFixture, eventually } from './support/broker-fixture.js';
+import type { Bystander } from './support/bystander.js';
 import { deviceOf, os, type RawLease, takeRawLease } from './support/raw-lease.js';
+import { finishStanding, startStanding } from './support/standing-broker.js';
 
 const allOnes = 0xffff_ffff;
 /** Regions of the lease's device. */
@@ -28,18 +29,13 @@ let bystander: Bystander;
 let client: Client;
 
 beforeAll(async () => {
-  broker = await BrokerFixture.start({ switches: { allowUnsealedMemory: true } });
-  bystander = await startBystander(broker);
-  client = await broker.connect();
+  ({ broker, bystander, client } = await startStanding({
+    switches: { allowUnsealedMemory: true },
+  }));
 });
 
 afterAll(async () => {
-  await bystander.expectUndisturbed();
-  client.close();
-  expect(await broker.leftOver()).toEqual(nothingLeft);
-  await bystander.actor[Symbol.asyncDispose]();
-  expect(await broker.stop()).toBe(0);
-  await broker[Symbol.asyncDispose]();
+  await finishStanding({ broker, bystander, client });
 });
 
 interface Raw extends AsyncDisposable {
