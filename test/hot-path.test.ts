@@ -5,6 +5,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { connect } from '../src/client/index.js';
+import { Queue } from '../src/client/mqdma/index.js';
+import { systemClock } from '../src/os/clock.js';
 import { Bench, patienceMs, type Running } from './support/lessor.js';
 
 const blockMs = 500;
@@ -36,6 +39,24 @@ async function hotClient(kind: 'poll' | 'sleep', tracer: readonly string[] = [])
   await client.saying(/ready/);
   return client;
 }
+
+test('a doorbell to a device that sleeps is on its way at once', async () => {
+  const client = await connect({ socket });
+  const lease = await client.acquire({ memoryBytes: 65_536 });
+  const queue = await Queue.create(lease, { entries: 16 });
+  for (let round = 0; round < 5; round += 1) {
+    // Longer than the device spins, and nobody else keeps it awake.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const ticket = queue.submitNop();
+    queue.ring();
+    // Gives way to nothing from here on, not even to a microtask.
+    const untilMs = systemClock.nowMs() + 2000;
+    while (!queue.isDone(ticket) && systemClock.nowMs() < untilMs) queue.poll();
+    expect(queue.isDone(ticket)).toBe(true);
+  }
+  await lease.close();
+  client.close();
+});
 
 describe("with the broker's main thread blocked", { timeout: patienceMs }, () => {
   test.each([

@@ -93,6 +93,8 @@ function postByMessage(
   checkWritable(place);
   const bytes = new Uint8Array(Uint32Array.of(value).buffer);
   device.regionWritePosted(place.region, place.offsetBytes + offsetBytes, bytes);
+  // Whoever posts may spin from here on until the device has done its work.
+  device.flush();
 }
 
 export class MappedLeaseWindow implements MappedWindow {

@@ -72,6 +72,11 @@ export interface StreamSocket extends Disposable {
    * The descriptors go with the first byte.
    */
   send(bytes: Uint8Array, fds?: readonly Fd[]): void;
+  /**
+   * Sends at once what was gathered. For code that goes on without giving way, as one that spins
+   * on memory until the peer has done what was sent.
+   */
+  flush(): void;
   /** Bytes accepted by `send` and not yet by the kernel. `drained` tells when there are none. */
   readonly queuedBytes: number;
   /** Closes after what is queued was sent, at most `deadlineMs` later. */

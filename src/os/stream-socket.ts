@@ -134,13 +134,18 @@ export class OsStreamSocket implements StreamSocket {
     this.#isFlushDue = true;
     void settled.then(() => {
       this.#isFlushDue = false;
-      this.#flushGathered();
+      this.flush();
     });
+  }
+
+  flush(): void {
+    if (!this.#queue.hasGathered || !this.isOpen) return;
+    this.#afterSend(this.#queue.flushGathered(this.fd.number));
   }
 
   end(deadlineMs: number = endDeadlineMsDefault): void {
     if (!this.isOpen || this.#ending) return;
-    this.#flushGathered();
+    this.flush();
     this.#ending = true;
     if (this.#broken !== undefined || this.#queue.isEmpty) {
       const error = this.#broken;
@@ -203,7 +208,7 @@ export class OsStreamSocket implements StreamSocket {
       for (let left = readsPerTurn; left > 0 && this.#mayRead; ) {
         const got = this.#readOnce();
         const wasAnswered = this.#queue.hasGathered;
-        this.#flushGathered();
+        this.flush();
         // The peer may have gone on at once when it was answered, on this CPU or another.
         if (got === 0 || (this.#wasEmptied && !wasAnswered)) break;
         left -= this.#wentAhead ? 1 + Math.floor(got / bytesPerRead) : 1;
@@ -217,11 +222,6 @@ export class OsStreamSocket implements StreamSocket {
     if (typeof result === 'string') this.#break(fullError(result));
     else if (result < 0) this.#break(osError(result, 'sendmsg'));
     else this.#updateInterest();
-  }
-
-  #flushGathered(): void {
-    if (!this.#queue.hasGathered || !this.isOpen) return;
-    this.#afterSend(this.#queue.flushGathered(this.fd.number));
   }
 
   #flush(): void {

@@ -66,6 +66,10 @@ export class UpgradedSocket implements StreamSocket {
     this.#socket.send(bytes, fds);
   }
 
+  flush(): void {
+    this.#socket.flush();
+  }
+
   end(deadlineMs?: number): void {
     this.#early = this.#early.subarray(this.#early.length);
     this.#socket.end(deadlineMs);

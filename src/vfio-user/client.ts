@@ -247,7 +247,20 @@ export class VfioUserClient implements Disposable {
     return writeAll(this.#requester, region, offsetBytes, data);
   }
 
-  /** Writes without waiting and without learning of an error (No_reply). */
+  /**
+   * Sends at once what was asked for so far. Requests of one turn are else sent together when the
+   * running code gives way: a caller that spins on memory until the device has seen a posted write
+   * would wait for ever.
+   */
+  flush(): void {
+    this.#requester.flush();
+  }
+
+  /**
+   * Writes without waiting and without learning of an error (No_reply).
+   *
+   * @see flush
+   */
   regionWritePosted(region: number, offsetBytes: number, data: Uint8Array): void {
     if (data.length > this.#requester.dataBytesMax) {
       throw new LessorError('INVALID_ARGUMENT', `${data.length} bytes in one posted write`);

@@ -102,6 +102,11 @@ export class Link implements StreamHandler {
     this.#socket.send(bytes, fds);
   }
 
+  /** Sends at once what `send` and `request` gathered. */
+  flush(): void {
+    this.#socket.flush();
+  }
+
   /**
    * Sends a command and resolves with what `read` makes of its reply.
    *

@@ -191,4 +191,8 @@ export class Requester {
   post(bytes: Uint8Array): void {
     this.#link.send(bytes);
   }
+
+  flush(): void {
+    this.#link.flush();
+  }
 }

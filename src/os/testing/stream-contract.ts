@@ -154,6 +154,17 @@ export function streamContract(name: string, createWorld: () => SocketWorld): vo
       closeAll(recorder.fds);
     });
 
+    it('send what was gathered at once when told to', () => {
+      const { near } = pair({ gather: true });
+      near.send(Uint8Array.of(1, 2));
+      expect(near.queuedBytes).toBe(2);
+      near.flush();
+      expect(near.queuedBytes).toBe(0);
+      near.flush();
+      near[Symbol.dispose]();
+      near.flush();
+    });
+
     it.each(['end', 'dispose'])('send what was gathered before %s', async (how) => {
       const { near, recorder, start } = pair({ gather: true });
       near.send(Uint8Array.of(1, 2));

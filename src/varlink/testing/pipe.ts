@@ -99,6 +99,8 @@ class End implements PipeEnd {
     this.peer.#schedule();
   }
 
+  flush(): void {}
+
   end(): void {
     this[Symbol.dispose]();
   }

@@ -80,6 +80,8 @@ export class PipeSocket implements StreamSocket {
     peer.#schedule();
   }
 
+  flush(): void {}
+
   end(): void {
     this[Symbol.dispose]();
   }
