@@ -21,7 +21,10 @@ const noBytes = new Uint8Array(0);
 const noFds: readonly Fd[] = [];
 
 function numbersOf(fds: readonly Fd[]): Int32Array | undefined {
-  return fds.length === 0 ? undefined : Int32Array.from(fds, (fd) => fd.number);
+  if (fds.length === 0) return undefined;
+  const numbers = new Int32Array(fds.length);
+  for (let index = 0; index < fds.length; index++) numbers[index] = fds[index]!.number;
+  return numbers;
 }
 
 /** One sendmsg. @returns Bytes taken, or a negative errno. */

@@ -1,7 +1,7 @@
 // Field types of the struct codec: how one value lies in bytes. Little-endian, no padding.
 // Values from outside are refused with ProtocolError; values of our own are asserted.
 // Bytes are put together by hand: a DataView per message costs more than all of its fields.
-import { assert, ProtocolError } from '../base/errors.js';
+import { AssertionFailure, assert, ProtocolError } from '../base/errors.js';
 
 /**
  * How one value is read and written. `path` names it in errors, `at` is its byte offset. The
@@ -19,9 +19,15 @@ export interface ReservedField extends FieldType<undefined> {
 }
 
 const word = 0x1_0000_0000;
+const u64End = 1n << 64n;
+
+/** What went wrong is spelt only then: the text costs more than the check. */
+function refuse(path: string, value: number | bigint): never {
+  throw new AssertionFailure(`${path} = ${value}`);
+}
 
 function assertInteger(value: number, min: number, max: number, path: string): void {
-  assert(Number.isInteger(value) && value >= min && value <= max, `${path} = ${value}`);
+  if (!Number.isInteger(value) || value < min || value > max) refuse(path, value);
 }
 
 function byteAt(data: Uint8Array, at: number): number {
@@ -91,7 +97,7 @@ export const u64: FieldType<bigint> = {
     return high === 0 ? low : (BigInt(high) << 32n) | low;
   },
   write(data, at, value, path) {
-    assert(value >= 0n && value < 1n << 64n, `${path} = ${value}`);
+    if (!(value >= 0n && value < u64End)) refuse(path, value);
     put32(data, at, Number(value & 0xffff_ffffn));
     put32(data, at + 4, Number(value >> 32n));
   },
@@ -123,7 +129,7 @@ export function flags32(known: number): FieldType<number> {
       throw new ProtocolError(path, at, `unknown flags 0x${unknown.toString(16)}`);
     },
     write(data, at, value, path) {
-      assert((value & ~known) === 0, `${path} = ${value}`);
+      if ((value & ~known) !== 0) refuse(path, value);
       put32(data, at, value);
     },
   };
