@@ -44,11 +44,12 @@ async function postedWrites(operations: number): Promise<void> {
 }
 
 async function maps(operations: number): Promise<void> {
-  const range = { iova: 0n, lengthBytes: BigInt(MiB) };
+  const iova = 0n;
+  const lengthBytes = BigInt(MiB);
   for (let index = 0; index < operations; index++) {
     const fd = memory.duplicate();
-    await client.dmaMap({ ...range, offsetBytes: 0n, readable: true, writable: true, fd });
-    await client.dmaUnmap(range);
+    await client.dmaMap({ iova, lengthBytes, offsetBytes: 0n, readable: true, writable: true, fd });
+    await client.dmaUnmap({ iova, lengthBytes });
   }
 }
 
