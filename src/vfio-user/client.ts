@@ -312,19 +312,25 @@ export class VfioUserClient implements Disposable {
 
   /** One access of the width in the name, as for all of `read8` to `write64`. */
   read8(region: number, offsetBytes: number): Promise<number> {
-    return readOnce(this.#requester, region, offsetBytes, 1, (data) => data[0] as number);
+    return readOnce(this.#requester, region, offsetBytes, 1, (data, at) => data[at] as number);
   }
 
   read16(region: number, offsetBytes: number): Promise<number> {
-    return readOnce(this.#requester, region, offsetBytes, 2, (data) => u16.read(data, 0, 'value'));
+    return readOnce(this.#requester, region, offsetBytes, 2, (data, at) =>
+      u16.read(data, at, 'value'),
+    );
   }
 
   read32(region: number, offsetBytes: number): Promise<number> {
-    return readOnce(this.#requester, region, offsetBytes, 4, (data) => u32.read(data, 0, 'value'));
+    return readOnce(this.#requester, region, offsetBytes, 4, (data, at) =>
+      u32.read(data, at, 'value'),
+    );
   }
 
   read64(region: number, offsetBytes: number): Promise<bigint> {
-    return readOnce(this.#requester, region, offsetBytes, 8, (data) => u64.read(data, 0, 'value'));
+    return readOnce(this.#requester, region, offsetBytes, 8, (data, at) =>
+      u64.read(data, at, 'value'),
+    );
   }
 
   /** The value is cut to its width, as for all of `write8` to `write64`. */

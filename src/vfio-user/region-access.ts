@@ -39,20 +39,23 @@ function checkReply(ask: Uint8Array, payload: Uint8Array, dataBytes: number): vo
   }
 }
 
-/** One REGION_READ of 1 to the maximum bytes; `read` gets the data. */
+/**
+ * One REGION_READ of 1 to the maximum bytes; `read` gets the reply and where its data begins: a
+ * view of a few bytes would cost more than all the rest.
+ */
 export function readOnce<T>(
   requester: Requester,
   region: number,
   offset: number,
   count: number,
-  read: (data: Uint8Array) => T,
+  read: (payload: Uint8Array, at: number) => T,
 ): Promise<T> {
   try {
     const ask = accessFrame(VFIO_USER_REGION_READ, 0, region, offset, count);
     const terms = { replyBytesMax: accessBytes + count };
     return requester.send(VFIO_USER_REGION_READ, ask, terms, ({ payload }) => {
       checkReply(ask, payload, count);
-      return read(payload.subarray(accessBytes));
+      return read(payload, accessBytes);
     });
   } catch (error) {
     return Promise.reject(error);
@@ -78,6 +81,10 @@ export function writeOnce(
   }
 }
 
+function dataOf(payload: Uint8Array, at: number): Uint8Array {
+  return payload.subarray(at);
+}
+
 /** Reads in as many messages as the maximum needs. */
 export async function readAll(
   requester: Requester,
@@ -89,12 +96,12 @@ export async function readAll(
   if (lengthBytes === 0) return noBytes;
   const { dataBytesMax } = requester;
   if (lengthBytes <= dataBytesMax) {
-    return readOnce(requester, region, offset, lengthBytes, (data) => data);
+    return readOnce(requester, region, offset, lengthBytes, dataOf);
   }
   const all = new Uint8Array(lengthBytes);
   for (let done = 0; done < lengthBytes; done += dataBytesMax) {
     const count = Math.min(dataBytesMax, lengthBytes - done);
-    all.set(await readOnce(requester, region, offset + done, count, (data) => data), done);
+    all.set(await readOnce(requester, region, offset + done, count, dataOf), done);
   }
   return all;
 }
