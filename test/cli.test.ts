@@ -250,8 +250,12 @@ describe('acquire in the foreground', { timeout: patienceMs }, () => {
     expect(done.stderr).toContain('expired');
   });
 
+  // Not in the run directory: sockets there are brokers.
+  const monitorDirectory = mkdtempSync(join(tmpdir(), 'lessor-vm-'));
+  afterAll(() => rmSync(monitorDirectory, { recursive: true }));
+
   test('--listen says what QEMU is to be told, and takes its socket along', async () => {
-    const path = join(bench.directory, 'vm.sock');
+    const path = join(monitorDirectory, 'vm.sock');
     const words = ['acquire', '--listen', path, '--memory', '2m'];
     const process = bench.start(words);
     const [, argument = ''] = await process.saying(/-device '(.*)'/, 'stderr');
@@ -274,6 +278,7 @@ describe('acquire in the foreground', { timeout: patienceMs }, () => {
     using monitor = await VmMonitor.connect(path);
     await again.saying(/has the lease/, 'stderr');
     await monitor.realize();
+    await monitor.command(6);
     monitor[Symbol.dispose]();
     expect(await again.finished).toMatchObject({ status: 0 });
     expect(again.stderr).toContain('the VM monitor closed its connection');
@@ -281,7 +286,7 @@ describe('acquire in the foreground', { timeout: patienceMs }, () => {
   });
 
   test('--listen exits 6 when revoked, and goes with no command', async () => {
-    const path = join(bench.directory, 'vm.sock');
+    const path = join(monitorDirectory, 'vm.sock');
     const process = bench.start(['acquire', '--listen', path]);
     await process.saying(/-device/, 'stderr');
     const [lease] = await client.leases();
