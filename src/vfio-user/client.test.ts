@@ -260,6 +260,12 @@ describe.each(worlds)('client and server %s', (_name, createWorld) => {
     expect(ends).toEqual([]);
   });
 
+  it('end with the scope of a client', async () => {
+    client[Symbol.dispose]();
+    expect(client.isOpen).toBe(false);
+    await until(() => endpoint.closedCount === 1, 'the server is told');
+  });
+
   it('tell the client when the server closes', async () => {
     const [near, far] = world.pair();
     const second = new TestEndpoint(world);

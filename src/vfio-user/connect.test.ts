@@ -10,7 +10,8 @@ import { OsSockets } from '../os/sockets.js';
 import { connectVfioUserPath } from './connect.js';
 import { serveVfioUser } from './server.js';
 import { TestEndpoint } from './testing/endpoint.js';
-import { kernelWorld, until } from './testing/world.js';
+import { ManualClock } from './testing/manual-clock.js';
+import { kernelWorld, turns, until } from './testing/world.js';
 
 const sockets = new OsSockets(loadNative(), systemClock);
 const options = { clock: systemClock, sockets, connectDeadlineMs: 200 };
@@ -68,6 +69,21 @@ it('tries again while the queue of the listener is full, until its deadline', as
   const error = await errorOf(connectVfioUserPath(path, full));
   expect(isLessorError(error, 'DEADLINE_EXCEEDED')).toBe(true);
   expect(tries).toBeGreaterThan(2);
+});
+
+it('does not try again at its deadline', async () => {
+  let tries = 0;
+  const connect = (): never => {
+    tries++;
+    throw new OsError('EAGAIN', 'connect');
+  };
+  const clock = new ManualClock();
+  const connecting = { clock, sockets: { connect }, connectDeadlineMs: 20 };
+  const failing = errorOf(connectVfioUserPath(path, connecting));
+  await turns(1);
+  clock.advance(20);
+  expect(isLessorError(await failing, 'DEADLINE_EXCEEDED')).toBe(true);
+  expect([tries, clock.timerCount]).toEqual([2, 0]);
 });
 
 it('gets in when the queue has room again, with what is left of its time', async () => {

@@ -78,6 +78,10 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+function isInteger(value: unknown): value is number {
+  return Number.isInteger(value);
+}
+
 function member(record: Readonly<Record<string, unknown>>, key: string): unknown {
   return Object.hasOwn(record, key) ? record[key] : undefined;
 }
@@ -104,23 +108,24 @@ function count(
 ): number {
   const value = member(capabilities, key);
   if (value === undefined) return absent;
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
+  if (!isInteger(value) || value < min || value > max) {
     refuse(`${key} is not an integer in ${min}..${max}`);
   }
   return value;
 }
 
 function flag(record: Readonly<Record<string, unknown>>, key: string): boolean {
-  const value = member(record, key) ?? false;
+  const value = member(record, key);
+  if (value === undefined) return false;
   return typeof value === 'boolean' ? value : refuse(`${key} is not true or false`);
 }
 
-/** An object among the capabilities; undefined when it is not there. */
+/** An object within; undefined when it is not there. `null` is there, and is none. */
 function group(
-  capabilities: Readonly<Record<string, unknown>>,
+  record: Readonly<Record<string, unknown>>,
   key: string,
 ): Readonly<Record<string, unknown>> | undefined {
-  const value = member(capabilities, key);
+  const value = member(record, key);
   if (value === undefined) return undefined;
   return isRecord(value) ? value : refuse(`${key} is not an object`);
 }
@@ -148,8 +153,7 @@ export function decodeVersion(payload: Uint8Array): Version {
   }
   const jsonBytes = payload.subarray(versionHeader.sizeBytes);
   const json = parseJson(jsonBytes);
-  const said = member(json, 'capabilities') ?? {};
-  if (!isRecord(said)) refuse('capabilities is not an object');
+  const said = group(json, 'capabilities') ?? {};
   const absent = defaultCapabilities;
   const twin = group(said, 'twin_socket');
   const pages = member(said, 'pgsizes');

@@ -34,7 +34,7 @@ export function allMutations(): { mutations: readonly Mutation[]; code: Map<stri
 const vitestConfig = `
 export default {
   test: {
-    include: ['dist/src/vfio-user/**/*.test.js'],
+    include: ['dist/src/vfio-user/**/*.test.js', 'dist/src/uapi/struct.test.js'],
     exclude: ['**/rules.test.js', '**/device/**', '**/reconnect-process.test.js'],
     setupFiles: ['dist/test/mutation/setup.js'],
     pool: 'threads',

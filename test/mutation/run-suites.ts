@@ -14,11 +14,16 @@ interface Report {
 }
 
 let reports = 0;
+/** All files in turn, on a machine that does other work, too. */
+const reachMsMax = 300_000;
+/** Those that reach one mutation. */
+const killMsMax = 60_000;
 
 async function vitest(
   folder: string,
   files: readonly string[],
   env: NodeJS.ProcessEnv,
+  timeoutMs: number,
 ): Promise<Report> {
   const report = join(folder, `report-${reports++}.json`);
   const script = join(folder, 'node_modules/vitest/vitest.mjs');
@@ -27,7 +32,7 @@ async function vitest(
     cwd: folder,
     env: { ...process.env, ...env },
     stdio: 'ignore',
-    timeout: 60_000,
+    timeout: timeoutMs,
     killSignal: 'SIGKILL',
   });
   await once(child, 'exit');
@@ -48,7 +53,7 @@ function failureIn(report: Report): string | undefined {
 /** Test files by the mutations that they reach. */
 export async function suiteReach(folder: string): Promise<Map<number, string[]>> {
   const path = join(folder, 'reach.jsonl');
-  const failure = failureIn(await vitest(folder, [], { LESSOR_MUTATION_REACH: path }));
+  const failure = failureIn(await vitest(folder, [], { LESSOR_MUTATION_REACH: path }, reachMsMax));
   if (failure !== undefined) throw new TypeError(`fails with every check: ${failure}`);
   const reach = new Map<number, string[]>();
   for (const line of readFileSync(path, 'utf8').trim().split('\n')) {
@@ -65,5 +70,5 @@ export async function killerInSuites(
   files: readonly string[],
 ): Promise<string | undefined> {
   if (files.length === 0) return undefined;
-  return failureIn(await vitest(folder, files, { LESSOR_MUTATION: String(number) }));
+  return failureIn(await vitest(folder, files, { LESSOR_MUTATION: String(number) }, killMsMax));
 }

@@ -119,6 +119,11 @@ const accessRows: readonly ClientRow[] = [
   ],
   ['write-region-negative', 'a write to region -1', refused((client) => client.write32(-1, 0, 1))],
   ['write-offset-fraction', 'a write at 0.5', refused((client) => client.write32(0, 0.5, 1))],
+  [
+    'posted-most',
+    'a posted write of all that one message takes',
+    { asks: posted(wide), answers: [{ isSilent: true }], wants: 'gives' },
+  ],
   ['posted-over', 'a posted write of more than one message takes', refused(posted(wide + 1))],
   [
     'posted-over-peer',

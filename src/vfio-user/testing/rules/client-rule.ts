@@ -14,6 +14,8 @@ export interface Answer {
   readonly payload?: Uint8Array;
   readonly changes?: Omit<FrameChanges, 'fds'>;
   readonly fdCount?: number;
+  /** The request was posted: it is taken, and nothing is sent. */
+  readonly isSilent?: true;
 }
 
 export interface ClientCase {
@@ -64,6 +66,7 @@ export interface ClientStage {
 async function answer({ server, world }: ClientStage, given: Answer): Promise<void> {
   const { header, fds } = await server.next();
   for (const fd of fds) fd.close();
+  if (given.isSilent === true) return;
   const { messageId } = header;
   const changes = { flags: 1, messageId, ...given.changes };
   const frame = rawFrame(given.command ?? header.command, given.payload, changes);
@@ -202,7 +205,8 @@ const outcomes: Readonly<Record<string, string>> = {
 
 function answersText(answers: readonly Answer[]): string {
   const texts = answers.map(
-    ({ payload = new Uint8Array(0), changes = {}, fdCount = 0, command }) => {
+    ({ payload = new Uint8Array(0), changes = {}, fdCount = 0, command, isSilent }) => {
+      if (isSilent === true) return 'nothing';
       const text = messageText(command ?? 0, payload, changes, fdCount);
       return text.replace(/^command 0/, 'reply');
     },
