@@ -26,7 +26,10 @@ function outcomeOf(error: unknown): string {
 const ownIds = 0x8000;
 
 /** A request of the server's that no device made. */
-function serverCommand({ random }: Batch): Shape {
+function serverCommand({ random, recorded }: Batch): Shape {
+  if (random.percent(25)) {
+    return { ...random.pick(recorded.ofServer), messageId: ownIds + random.below(0x8000) };
+  }
   const payload = new Uint8Array(16 + (random.percent(50) ? random.below(64) : 0));
   const view = new DataView(payload.buffer);
   view.setBigUint64(0, BigInt(random.pick([0, 0x1_0000, 0x2_0000])), true);

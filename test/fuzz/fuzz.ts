@@ -7,6 +7,7 @@ import { clientBatch } from './client-batch.js';
 import { inMemory, onKernel } from './fuzz-world.js';
 import { Neighbour } from './neighbour.js';
 import { Random } from './random.js';
+import { recordedCommands } from './recorded.js';
 import { recordSeeds } from './seeds.js';
 import { serverBatch } from './server-batch.js';
 import { Tally } from './tally.js';
@@ -69,7 +70,8 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
   // A million refusals with a stack each would take most of the time; a replay has them.
   const { stackTraceLimit } = Error;
   if (options.batch === undefined) Error.stackTraceLimit = 0;
-  const seeds = await recordSeeds();
+  const recorded = recordedCommands();
+  const seeds = [...(await recordSeeds()), ...recorded.ofClient];
   const tally = new Tally();
   const neighbour = await Neighbour.start();
   const before = openCount();
@@ -81,7 +83,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
     const random = new Random(Math.imul(options.seed, 0x9e3779b1) + number);
     const { run, isKernel } = planOf(random);
     const fuzzWorld = isKernel ? onKernel() : inMemory();
-    const batch: Batch = { random, fuzzWorld, tally, seeds, frames: batchFrames, check };
+    const batch: Batch = { random, fuzzWorld, tally, seeds, recorded, frames: batchFrames, check };
     const sent = await withDeadline(run(batch));
     check(
       openCount() === before || !isKernel,

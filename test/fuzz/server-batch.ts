@@ -14,7 +14,8 @@ import { Wire } from './wire.js';
 
 const plain = { messageId: 0, flags: 0, errno: 0, sizeError: 0, fdCount: 0 };
 
-function versionShape({ random }: Batch): Shape {
+function versionShape({ random, recorded }: Batch): Shape {
+  if (random.percent(25)) return random.pick(recorded.versions);
   const capabilities = {
     ...ownCapabilities,
     maxMsgFds: random.pick([0, 1, 8, 16, 16, 1024]),

@@ -162,7 +162,14 @@ export const tour: readonly Stop[] = [
     name: 'migration.read',
     ask: (client, random) => client.migration.read(random.between(1, 100)),
   },
-  { name: 'migration.write', ask: (client, random) => client.migration.write(random.bytes(40)) },
+  {
+    name: 'migration.write',
+    ask: (client, random) => {
+      // Sent together: nothing comes between to change the state that a write needs.
+      const moved = random.percent(50) ? client.migration.setState('resuming') : undefined;
+      return Promise.all([moved, client.migration.write(random.bytes(40))]);
+    },
+  },
   {
     name: 'dirtyPages.start',
     ask: (client, random) => {
