@@ -67,6 +67,8 @@ export const limits = {
   vfioUserNegotiationMsMax: 5000,
   /** Clients that wait for a served device while another one has it. */
   vfioUserWaitingClientsMax: 16,
+  /** Frames that a served function may offer memory of its own for. */
+  vfioUserWindowFramesMax: 4096,
   /** Bytes of a served device's state that a client may write to it. */
   vfioUserStateBytesMax: 64 * 1024 * 1024,
 

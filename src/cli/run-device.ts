@@ -12,6 +12,7 @@ export interface ServeDeviceOptions extends DeviceOptions {
   readonly listen: string;
   readonly mode: number;
   readonly dma: 'direct' | 'message';
+  readonly detachableWindows?: boolean;
   readonly log: string;
   readonly json?: boolean;
 }
@@ -30,7 +31,7 @@ function explained(error: unknown, path: string): unknown {
 
 /** Serves the device named `name` until SIGINT or SIGTERM, then removes its socket. */
 export async function serveNamedDevice(name: string, options: ServeDeviceOptions): Promise<void> {
-  const { listen: path, mode, dma } = options;
+  const { listen: path, mode, dma, detachableWindows = false } = options;
   const log = createLogger(isLogLevel(options.log) ? options.log : 'warn');
   const os = createOs();
   const device = createDevice(name, options, log);
@@ -39,7 +40,7 @@ export async function serveNamedDevice(name: string, options: ServeDeviceOptions
     if (!claimSocketPath(os.sockets, path)) {
       throw new LessorError('ADDRESS_IN_USE', `somebody listens on ${path}`);
     }
-    server = await serveDevice(device, { path, mode, os, log, dma });
+    server = await serveDevice(device, { path, mode, os, log, dma, detachableWindows });
   } catch (error) {
     throw explained(error, path);
   }

@@ -7,25 +7,14 @@ import type { Logger } from '../../base/log.js';
 import { hex } from '../../base/units.js';
 import type { Fd } from '../../os/fd.js';
 import type { HelperPool } from '../../os/helper-types.js';
-import {
-  type Arena,
-  F_SEAL_FUTURE_WRITE,
-  F_SEAL_GROW,
-  F_SEAL_SEAL,
-  type GuardSlot,
-} from '../../os/memory-types.js';
+import type { Arena, GuardSlot } from '../../os/memory-types.js';
 import { allOnes, createRegisters } from '../register-access.js';
 import type { BackingSpec, Registers, Window } from '../types.js';
+import { sealWindow } from '../window-seals.js';
 import type { ArenaView } from './arena-view.js';
 import type { WindowPlan } from './frame-map.js';
 import type { FrameTable } from './frame-table.js';
 
-/** The seals of a connected window, and the only ones. */
-export const windowSeals = F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
-const allSeals = 0x1f;
-
-/** Longest time that sealing a window may take: the holder can block it. */
-const sealDeadlineMs = 1000;
 /** Longest time that a detach waits for the worker. The cut needs no worker. */
 const partDeadlineMs = 100;
 
@@ -151,7 +140,8 @@ export class MemoryWindow implements Window {
   async #connect(): Promise<void> {
     this.#state = 'connecting';
     try {
-      await this.#sealAndVerify();
+      const { helpers, memory, uid } = this.#parts;
+      await this.#help(sealWindow(helpers, memory.ownFd, this.lengthBytes, uid));
       this.#checkConnecting();
       // What the client stored before counts for nothing: the device starts from all zeros.
       if (this.#parts.spec.access === 'read-write') {
@@ -166,20 +156,6 @@ export class MemoryWindow implements Window {
     } catch (error) {
       await this.detach();
       throw error;
-    }
-  }
-
-  async #sealAndVerify(): Promise<void> {
-    const { helpers, memory, uid } = this.#parts;
-    const wanted = F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
-    const terms = { uid, deadlineMs: sealDeadlineMs };
-    const { seals, lengthBytes } = await this.#help(helpers.seal(memory.ownFd, wanted, terms));
-    // The state decides: the holder may have added the same seals first, or other ones.
-    if ((seals & allSeals) !== windowSeals) {
-      throw new LessorError('WINDOW_SEALS', `the window's memory has seals ${hex(seals)}`);
-    }
-    if (lengthBytes !== this.lengthBytes) {
-      throw new LessorError('WINDOW_SEALS', `the window's memory has ${lengthBytes} bytes`);
     }
   }
 

@@ -8,10 +8,11 @@ import type { HelperPool } from '../../os/helper-types.js';
 import { type Arena, F_SEAL_GROW, type MemoryOs } from '../../os/memory-types.js';
 import { type DeviceAccess, MessageWindow } from '../message-window.js';
 import type { BackingSpec, RegionRange, Window } from '../types.js';
+import { windowSeals } from '../window-seals.js';
 import type { ArenaView } from './arena-view.js';
 import { type FramePlace, planWindow } from './frame-map.js';
 import type { FrameTable } from './frame-table.js';
-import { MemoryWindow, type WindowMemory, windowSeals } from './memory-window.js';
+import { MemoryWindow, type WindowMemory } from './memory-window.js';
 
 /** Gives out parts of the arena by byte offset. */
 export interface ArenaRanges {

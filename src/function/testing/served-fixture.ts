@@ -30,9 +30,14 @@ export interface ServedFixture extends CounterFixture {
   serve(frameCount?: number): Promise<DeviceServer>;
 }
 
-/** The suites' function, and its server. */
+/**
+ * The suites' function, and its server.
+ *
+ * @param detachableWindows - The server offers memory of their own for windows.
+ */
 export async function createServedFixture(
   options: Partial<VfioUserFunctionOptions> = {},
+  detachableWindows = false,
 ): Promise<ServedFixture> {
   const directory = mkdtempSync(join(tmpdir(), 'lessor-served-'));
   const path = join(directory, 'device.sock');
@@ -40,7 +45,7 @@ export async function createServedFixture(
   let server: DeviceServer | undefined;
   const serve = async (frameCount = 4): Promise<DeviceServer> => {
     const device = new CounterDevice({ frameCount, pageBytes: os.memory.pageBytes });
-    server = await serveDevice(device, { path, os, name: 'counter' });
+    server = await serveDevice(device, { path, os, name: 'counter', detachableWindows });
     return server;
   };
   const stop = async (): Promise<void> => {

@@ -21,6 +21,8 @@ import {
 } from '../../uapi/vfio.js';
 import type { DeviceIdentity } from '../../vfio-user/reconnect-identity.js';
 import type { FunctionInfo, RegionInfo, RegionRange } from '../types.js';
+import type { WindowOffer } from './window-region.js';
+import { windowIovaStart } from './window-slots.js';
 
 export interface DeviceFacts {
   readonly info: FunctionInfo;
@@ -139,4 +141,15 @@ export function describeDevice(options: FactsOptions): DeviceFacts {
     epoch,
   };
   return { info, irqIndex };
+}
+
+/** The facts of a device whose windows can have memory: regions with frames, a place for it. */
+export function withWindows(facts: DeviceFacts, { places }: WindowOffer): DeviceFacts {
+  const { info } = facts;
+  const regions = info.regions.map((region) => ({
+    ...region,
+    mappable: places.some((place) => place.region === region.index),
+  }));
+  const aperture = { ...info.aperture, end: windowIovaStart };
+  return { ...facts, info: { ...info, regions, aperture } };
 }

@@ -9,8 +9,9 @@ import { VFIO_PCI_CONFIG_REGION_INDEX } from '../../uapi/vfio.js';
 import { connectReconnecting, type ReconnectOptions } from '../../vfio-user/reconnect.js';
 import type { PciFunction } from '../types.js';
 import { enableFunction } from './command-register.js';
-import { describeDevice } from './device-facts.js';
+import { describeDevice, withWindows } from './device-facts.js';
 import { VfioUserFunction } from './vfio-user-function.js';
+import { readWindowOffer } from './window-region.js';
 
 /** What such a function needs of the operating system. */
 export type VfioUserFunctionOs = Pick<Os, 'memory' | 'events' | 'clock' | 'sockets'>;
@@ -59,7 +60,8 @@ function dialOf(options: VfioUserFunctionOptions): () => StreamSocket {
 /**
  * Connects to a server and returns the function that it serves. The caller disposes it.
  *
- * The function's windows are `mediated`, it has no PASIDs, and all leases share one address space.
+ * The function has no PASIDs, and all leases share one address space. Its windows are `mediated`,
+ * or `kernel` on frames that the server can give memory of their own.
  * When the server dies, or does not answer in time, the function is `away`: whatever was opened,
  * mapped or read of it fails, windows and address spaces for good. Interrupts stay bound. With a
  * path it comes `back` in a new epoch once the same device is served there again.
@@ -97,9 +99,15 @@ export async function createVfioUserFunction(
       hostPageBytes: os.memory.pageBytes,
       epoch: options.epoch ?? 1,
     });
+    const regionBytes = client.identity.regions.map(({ lengthBytes }) => lengthBytes);
+    const offer = await client.run((device) =>
+      readWindowOffer(device, regionBytes, facts.info.regions, os.memory.pageBytes),
+    );
     return new VfioUserFunction({
       client,
-      facts,
+      facts: offer === undefined ? facts : withWindows(facts, offer),
+      offer,
+      helpers,
       memory: os.memory,
       events: os.events,
       log: options.log ?? silentLogger,

@@ -2,7 +2,7 @@
 // is its own, where nothing of another is. The server is told, and its answer is waited for.
 import { isLessorError, isOsError, LessorError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
-import { hex, type Iova, iovaEnd, toIova } from '../../base/units.js';
+import { hex, type Iova, toIova } from '../../base/units.js';
 import { checkMap, type MapRules } from '../../iommu/memory-check.js';
 import { LowIntervals } from '../../iommu/soft/low-intervals.js';
 import type { Access, AddressSpace, DmaMapping, DmaMemory } from '../../iommu/types.js';
@@ -16,6 +16,8 @@ export interface ServedSpaceParts {
   readonly client: ReconnectingClient;
   readonly memory: MemoryOs;
   readonly pageBytes: number;
+  /** First IOVA that shares may map, and one past the last. */
+  readonly aperture: { readonly start: number; readonly end: number };
 }
 
 class Mapping implements DmaMapping {
@@ -127,9 +129,9 @@ class Share implements AddressSpace {
     if (this.#life.isOver) {
       throw new LessorError('LEASE_STALE', 'the server of the function died since');
     }
-    const { client, pageBytes } = this.#parts;
+    const { client, pageBytes, aperture } = this.#parts;
     const rules: MapRules = {
-      window: { start: 0, end: iovaEnd },
+      window: aperture,
       pageBytes,
       // What leases may map, their broker has judged.
       allowUnsealedMemory: true,

@@ -7,3 +7,8 @@ const traits = { mapsWindows: false, pasids: false, seesFaults: false };
 
 pciFunctionContract('served over vfio-user', traits, () => createServedFixture());
 windowContract('served over vfio-user', traits, () => createServedFixture());
+
+const mapped = { ...traits, mapsWindows: true };
+
+pciFunctionContract('served with windows', mapped, () => createServedFixture({}, true));
+windowContract('served with windows', mapped, () => createServedFixture({}, true));

@@ -1,11 +1,13 @@
 // A PciFunction that another process serves. This process keeps nothing of the server's in its
-// memory and takes no descriptor from it: registers and windows are messages, DMA is the server's.
+// memory and takes no descriptor from it: registers are messages, DMA is the server's, and the
+// memory of windows is made here.
 import { LessorError, type OsError } from '../../base/errors.js';
 import { Listeners } from '../../base/listeners.js';
 import type { Logger } from '../../base/log.js';
 import type { Value, Width } from '../../device/types.js';
 import type { EventOs } from '../../os/event-types.js';
 import type { Fd } from '../../os/fd.js';
+import type { HelperPool } from '../../os/helper-types.js';
 import type { MemoryOs } from '../../os/memory-types.js';
 import type { VfioUserClient } from '../../vfio-user/client.js';
 import type { ReconnectEvent, ReconnectingClient } from '../../vfio-user/reconnect.js';
@@ -24,11 +26,15 @@ import { enableFunction } from './command-register.js';
 import type { DeviceFacts } from './device-facts.js';
 import { ServedSpace } from './served-space.js';
 import { ServedWindows } from './served-windows.js';
+import type { WindowOffer } from './window-region.js';
 
 export interface VfioUserFunctionParts {
   /** Connected, and owned from here on. */
   readonly client: ReconnectingClient;
   readonly facts: DeviceFacts;
+  /** What the server has for windows with memory; undefined: nothing. */
+  readonly offer: WindowOffer | undefined;
+  readonly helpers: HelperPool;
   readonly memory: MemoryOs;
   readonly events: EventOs;
   readonly log: Logger;
@@ -73,15 +79,15 @@ export class VfioUserFunction implements PciFunction {
 
   constructor(parts: VfioUserFunctionParts) {
     const { client, facts, memory } = parts;
+    const { name, iovaPageBytes: pageBytes, aperture } = facts.info;
     this.#parts = parts;
     this.#info = facts.info;
     this.#access = {
       read: (...place) => client.run((device) => read(device, ...place)),
       write: (...place) => client.run((device) => write(device, ...place)),
     };
-    this.#windows = new ServedWindows(this.#access);
-    const pageBytes = facts.info.iovaPageBytes;
-    this.#space = new ServedSpace({ client, memory, pageBytes });
+    this.#windows = new ServedWindows({ ...parts, name, device: this.#access });
+    this.#space = new ServedSpace({ client, memory, pageBytes, aperture });
     this.dma = {
       open: async ({ pasid }) => {
         this.#checkPresent();
@@ -104,9 +110,9 @@ export class VfioUserFunction implements PciFunction {
     });
   }
 
-  async openWindow(spec: BackingSpec): Promise<Window> {
+  async openWindow(spec: BackingSpec, { uid }: { readonly uid: number }): Promise<Window> {
     this.#checkPresent();
-    return this.#windows.open(spec, this.#info);
+    return this.#windows.open(spec, this.#info, uid);
   }
 
   async setInterrupt(vector: number, target: Fd | undefined): Promise<void> {
@@ -128,8 +134,10 @@ export class VfioUserFunction implements PciFunction {
     await client.setIrqs({ action: 'bind', ...place, fds: [target] });
   }
 
-  /** A doorbell that came by message was a message to the server too, which woke it. */
-  kick(): void {}
+  /** A doorbell that came by message woke the server itself; one in mapped memory did not. */
+  kick(): void {
+    this.#windows.wake();
+  }
 
   async reset(signal: AbortSignal): Promise<void> {
     this.#checkPresent();

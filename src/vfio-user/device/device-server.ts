@@ -38,6 +38,11 @@ export interface ServeDeviceOptions {
   readonly screen?: NonNullable<StreamOptions['screen']>;
   readonly capabilities?: Partial<Capabilities>;
   /**
+   * Shows one more region, device-specific, by which a broker gives single frames memory of its
+   * own and takes it away again. Default false.
+   */
+  readonly detachableWindows?: boolean;
+  /**
    * Told of an error that the device should not have thrown, after its client was closed. The
    * device is served no more. Absent: it is thrown on, to end the process.
    */
@@ -93,6 +98,7 @@ class Server implements DeviceServer {
       dma,
       arenaBytes: toCount(options.arenaBytes ?? arenaBytesDefault, 'arenaBytes', arenaBytesMax),
       idleSpinMs: toCount(spinMicros, 'idleSpinMicros', idleSpinMicrosMax) / 1000,
+      detachableWindows: options.detachableWindows ?? false,
       onBug: (error) => this.#bug(error),
     });
     if (path === undefined) return;

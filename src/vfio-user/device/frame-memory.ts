@@ -1,5 +1,6 @@
 // The memory behind a device's frames: one sealed memfd for each region that has any. The client
-// maps it, messages reach it, and the device sees it as live words.
+// maps it, messages reach it, and the device sees it as live words. Single frames may have other
+// memory for a while.
 import { assert } from '../../base/errors.js';
 import type { Frame, FrameSpec, Value, Width } from '../../device/types.js';
 import type { Fd } from '../../os/fd.js';
@@ -11,6 +12,7 @@ import {
   type MemoryOs,
 } from '../../os/memory-types.js';
 import type { PlannedRegion } from './region-plan.js';
+import { Words } from './words.js';
 
 /** Nobody can take the memory away under the device, nor keep it from being written. */
 const seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
@@ -18,16 +20,21 @@ const seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 interface LiveFrame extends Frame {
   u32: Uint32Array;
   base: number;
+  /** In the region. */
+  readonly offsetBytes: number;
+}
+
+/** Memory that stands in for a frame, and where in it the frame begins. */
+interface JoinedMemory {
+  readonly words: Words;
+  readonly offsetBytes: number;
 }
 
 /** One memfd, mapped whole; only its frames are ever touched. */
 class Backing implements Disposable {
   readonly fd: Fd;
   readonly clientFd: Fd;
-  readonly u8: Uint8Array;
-  readonly u16: Uint16Array;
-  readonly u32: Uint32Array;
-  readonly u64: BigUint64Array;
+  readonly words: Words;
   readonly #mapping: Mapping;
 
   constructor(memory: MemoryOs, name: string, lengthBytes: number, isReadOnly: boolean) {
@@ -45,11 +52,7 @@ class Backing implements Disposable {
       throw error;
     }
     this.clientFd = clientFd ?? this.fd;
-    const { buffer } = this.#mapping;
-    this.u8 = new Uint8Array(buffer);
-    this.u16 = new Uint16Array(buffer);
-    this.u32 = new Uint32Array(buffer);
-    this.u64 = new BigUint64Array(buffer);
+    this.words = new Words(this.#mapping.buffer);
   }
 
   [Symbol.dispose](): void {
@@ -64,6 +67,7 @@ class RegionFrames {
   readonly #memory: MemoryOs;
   readonly #name: string;
   readonly #live: LiveFrame[] = [];
+  readonly #joined = new Map<FrameSpec, JoinedMemory>();
   #backing: Backing;
   /** A descriptor of the memory was given out since it was made. */
   #isShared = false;
@@ -75,14 +79,48 @@ class RegionFrames {
     this.#backing = this.#create();
   }
 
-  get backing(): Backing {
-    return this.#backing;
+  get words(): Words {
+    return this.#backing.words;
+  }
+
+  /** Undefined: the frame has the memory of the region. */
+  joinedMemory(spec: FrameSpec | undefined): JoinedMemory | undefined {
+    return spec === undefined ? undefined : this.#joined.get(spec);
+  }
+
+  get hasJoined(): boolean {
+    return this.#joined.size > 0;
   }
 
   frame(offsetBytes: number): Frame {
-    const live: LiveFrame = { u32: this.#backing.u32, base: offsetBytes / 4 };
+    const live: LiveFrame = { u32: this.words.u32, base: offsetBytes / 4, offsetBytes };
     this.#live.push(live);
+    for (const spec of this.#joined.keys()) this.#locate(spec);
     return live;
+  }
+
+  /** Once back, the device finds all zeros in the region's own memory. */
+  join(spec: FrameSpec, memory: JoinedMemory): void {
+    this.#joined.set(spec, memory);
+    this.#locate(spec);
+    this.words.clear(spec.offsetBytes, spec.lengthBytes);
+  }
+
+  part(spec: FrameSpec): void {
+    this.#joined.delete(spec);
+    this.#locate(spec);
+  }
+
+  /** Shows the device what stands behind a frame now. */
+  #locate(spec: FrameSpec): void {
+    const memory = this.#joined.get(spec);
+    const { words, offsetBytes } = memory ?? { words: this.words, offsetBytes: spec.offsetBytes };
+    for (const live of this.#live) {
+      const inFrame = live.offsetBytes - spec.offsetBytes;
+      if (inFrame < 0 || inFrame >= spec.lengthBytes) continue;
+      live.u32 = words.u32;
+      live.base = (offsetBytes + inFrame) / 4;
+    }
   }
 
   share(): Fd {
@@ -96,11 +134,13 @@ class RegionFrames {
     const old = this.#backing;
     const fresh = this.#create();
     for (const { offsetBytes, lengthBytes } of this.region.frames) {
-      fresh.u8.set(old.u8.subarray(offsetBytes, offsetBytes + lengthBytes), offsetBytes);
+      const bytes = old.words.u8.subarray(offsetBytes, offsetBytes + lengthBytes);
+      fresh.words.u8.set(bytes, offsetBytes);
     }
     this.#backing = fresh;
     this.#isShared = false;
-    for (const live of this.#live) live.u32 = fresh.u32;
+    for (const live of this.#live) live.u32 = fresh.words.u32;
+    for (const spec of this.#joined.keys()) this.#locate(spec);
     old[Symbol.dispose]();
   }
 
@@ -161,25 +201,46 @@ export class FrameMemory implements Disposable {
 
   /** One load. @param offsetBytes - In a frame, aligned to `width`. */
   read(region: number, offsetBytes: number, width: Width): Value {
-    const { u8, u16, u32, u64 } = this.#backing(region);
-    if (width === 4) return u32[offsetBytes / 4]!;
-    if (width === 8) return u64[offsetBytes / 8]!;
-    return width === 2 ? u16[offsetBytes / 2]! : u8[offsetBytes]!;
+    const frames = this.#framesOf(region);
+    if (!frames.hasJoined) return frames.words.load(offsetBytes, width);
+    const { words, offsetBytes: at } = this.#placeOf(frames, offsetBytes);
+    return words.load(at, width);
   }
 
   /** One store. @param offsetBytes - In a frame, aligned to `width`. */
   write(region: number, offsetBytes: number, width: Width, value: Value): void {
-    const { u8, u16, u32, u64 } = this.#backing(region);
-    if (width === 4) Atomics.store(u32, offsetBytes / 4, Number(value));
-    else if (width === 8) Atomics.store(u64, offsetBytes / 8, BigInt(value));
-    else if (width === 2) Atomics.store(u16, offsetBytes / 2, Number(value));
-    else Atomics.store(u8, offsetBytes, Number(value));
+    const frames = this.#framesOf(region);
+    if (!frames.hasJoined) {
+      frames.words.store(offsetBytes, width, value);
+      return;
+    }
+    const { words, offsetBytes: at } = this.#placeOf(frames, offsetBytes);
+    words.store(at, width, value);
   }
 
   /** The bytes of a frame, live. */
   bytes(region: number, frame: FrameSpec): Uint8Array {
-    const end = frame.offsetBytes + frame.lengthBytes;
-    return this.#backing(region).u8.subarray(frame.offsetBytes, end);
+    const { words, offsetBytes } = this.#placeOf(this.#framesOf(region), frame.offsetBytes);
+    return words.u8.subarray(offsetBytes, offsetBytes + frame.lengthBytes);
+  }
+
+  /** True while a frame has memory that `join` brought. */
+  isJoined(region: number, frame: FrameSpec): boolean {
+    return this.#framesOf(region).joinedMemory(frame) !== undefined;
+  }
+
+  /**
+   * Lets memory stand in for a frame, for device and messages alike, until `part`.
+   *
+   * @param offsetBytes - Of the frame's first byte in `words`, a multiple of 8.
+   */
+  join(region: number, frame: FrameSpec, words: Words, offsetBytes: number): void {
+    this.#framesOf(region).join(frame, { words, offsetBytes });
+  }
+
+  /** The frame has the memory of its region again, and no word of the other is in use. */
+  part(region: number, frame: FrameSpec): void {
+    this.#framesOf(region).part(frame);
   }
 
   /** Parts with the client that is gone: what it has mapped reaches nobody from now on. */
@@ -192,9 +253,17 @@ export class FrameMemory implements Disposable {
     this.#regions.clear();
   }
 
-  #backing(region: number): Backing {
+  #framesOf(region: number): RegionFrames {
     const frames = this.#regions.get(region);
     assert(frames, `region ${region} has no frames`);
-    return frames.backing;
+    return frames;
+  }
+
+  #placeOf(frames: RegionFrames, offsetBytes: number): JoinedMemory {
+    const spec = this.specAt(frames.region.index, offsetBytes);
+    const memory = frames.joinedMemory(spec);
+    if (memory === undefined || spec === undefined) return { words: frames.words, offsetBytes };
+    const inFrame = offsetBytes - spec.offsetBytes;
+    return { words: memory.words, offsetBytes: memory.offsetBytes + inFrame };
   }
 }

@@ -16,6 +16,7 @@ import type {
   EndpointRegion,
   IrqChange,
 } from '../endpoint.js';
+import { DetachableWindows } from './detachable-windows.js';
 import { DeviceLoop } from './device-loop.js';
 import { DirtyLog } from './dirty-log.js';
 import { createDirtyPages } from './dirty-pages.js';
@@ -42,6 +43,8 @@ export interface ServedDeviceOptions {
   readonly dma: 'direct' | 'message';
   readonly arenaBytes: number;
   readonly idleSpinMs: number;
+  /** Default false. */
+  readonly detachableWindows?: boolean;
   readonly onBug: (error: unknown) => void;
 }
 
@@ -58,6 +61,7 @@ export class ServedDevice implements Disposable {
   readonly #signaller: EventSignaller;
   readonly migration: MigrationPort | undefined;
   readonly dirtyPages: EndpointDirtyPages;
+  readonly windows: DetachableWindows | undefined;
   #client: ClientMemory | undefined;
   #life = 0;
 
@@ -75,6 +79,11 @@ export class ServedDevice implements Disposable {
     };
     try {
       this.frames = own(new FrameMemory(memory, name, this.plan.regions));
+      if (options.detachableWindows) {
+        const { plan, frames } = this;
+        const wake = () => this.loop.wake();
+        this.windows = own(new DetachableWindows({ memory, plan, frames, wake }));
+      }
       this.maps = own(new DmaMaps({ memory, clock, mode: dma, placedBytesMax: arenaBytes }));
       this.#signaller = own(shareSignaller(events));
       this.interrupts = new Interrupts(device.config, this.config, events, this.#signaller);
@@ -92,7 +101,8 @@ export class ServedDevice implements Disposable {
   }
 
   get regions(): readonly EndpointRegion[] {
-    return this.plan.shown;
+    const { plan, windows } = this;
+    return windows === undefined ? plan.shown : [...plan.shown, windows.shown];
   }
 
   get irqs(): readonly EndpointIrq[] {
@@ -108,19 +118,26 @@ export class ServedDevice implements Disposable {
   }
 
   read(region: number, offsetBytes: number, lengthBytes: number): Uint8Array | Promise<Uint8Array> {
-    return this.access.read(region, offsetBytes, lengthBytes);
+    const { windows, access } = this;
+    if (region === windows?.region) return windows.read(offsetBytes, lengthBytes);
+    return access.read(region, offsetBytes, lengthBytes);
   }
 
   write(region: number, offsetBytes: number, bytes: Uint8Array): void | Promise<void> {
-    return this.access.write(region, offsetBytes, bytes);
+    const { windows, access } = this;
+    if (region === windows?.region) return windows.write(offsetBytes, bytes);
+    return access.write(region, offsetBytes, bytes);
   }
 
   dmaMap(request: DmaMapRequest): void {
-    this.maps.map(request);
+    const { windows, maps } = this;
+    if (windows === undefined) maps.map(request);
+    else windows.map(request, () => maps.map(request));
   }
 
-  dmaUnmap(range: DmaRange | 'all'): Promise<void> {
-    return range === 'all' ? this.maps.unmapAll() : this.maps.unmap(range);
+  async dmaUnmap(range: DmaRange | 'all'): Promise<void> {
+    await (range === 'all' ? this.maps.unmapAll() : this.maps.unmap(range));
+    this.windows?.unmapped(range);
   }
 
   setIrqs(change: IrqChange): void {
@@ -148,6 +165,7 @@ export class ServedDevice implements Disposable {
     this.config.reset();
     this.interrupts.unbindAll();
     this.interrupts.setIntx(isHigh);
+    this.windows?.unmapped('all');
     this.frames.renew();
     this.dirty.stop();
     this.migration?.restart();
@@ -160,6 +178,7 @@ export class ServedDevice implements Disposable {
     this.loop[Symbol.dispose]();
     this.interrupts.unbindAll();
     this.maps[Symbol.dispose]();
+    this.windows?.[Symbol.dispose]();
     this.frames[Symbol.dispose]();
     this.#signaller[Symbol.dispose]();
   }
