@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LessorError, OsError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { Fd } from '../os/fd.js';
+import type { StreamHandler, StreamSocket } from '../os/socket-types.js';
 import {
   connectReconnecting,
   type ReconnectEvent,
@@ -67,6 +68,40 @@ async function restored(): Promise<void> {
 function map(iova: bigint, fd: Fd | undefined) {
   const shape = { iova, lengthBytes: 4096n, offsetBytes: 0n, readable: true, writable: true };
   return { ...shape, ...(fd === undefined ? {} : { fd }) };
+}
+
+/** So many steps of the queue of promises later. */
+function after(steps: number, then: () => void): void {
+  let waiting = Promise.resolve();
+  for (let step = 0; step < steps; step += 1) waiting = waiting.then(() => {});
+  void waiting.then(then);
+}
+
+/** Calls `heard` whenever its reader has been given something. */
+function tapped(socket: StreamSocket, heard: () => void): StreamSocket {
+  const bound = (target: object, key: string | symbol): unknown => {
+    const value: unknown = Reflect.get(target, key, target);
+    return typeof value === 'function' ? value.bind(target) : value;
+  };
+  const tap = (handler: StreamHandler): StreamHandler =>
+    new Proxy(handler, {
+      get(target, key) {
+        const method = bound(target, key) as (...args: unknown[]) => unknown;
+        if (key !== 'data' && key !== 'ahead') return method;
+        return (...args: unknown[]) => {
+          method(...args);
+          heard();
+        };
+      },
+    });
+  return new Proxy(socket, {
+    get(target, key) {
+      if (key !== 'start') return bound(target, key);
+      const start: StreamSocket['start'] = (handler, options) =>
+        target.start(tap(handler), options);
+      return start;
+    },
+  });
 }
 
 const gone = { code: 'SERVER_GONE', errno: 'ENOTCONN' };
@@ -246,6 +281,11 @@ describe('a server that does not answer', () => {
   });
 });
 
+it('is no client when the server closes behind its last answer', async () => {
+  server.deaths.push({ replies: 17, sent: true });
+  await expect(connect()).rejects.toMatchObject({ errno: 'EPIPE' });
+});
+
 describe('another device', () => {
   it.each([
     ['another id', 'ids', (endpoint: typeof server.last) => endpoint.memory[7]?.set([1], 0)],
@@ -295,6 +335,7 @@ describe('another device', () => {
     await expect(one.dmaMap(map(0n, world.open('late')))).rejects.toMatchObject(changed);
     await one.dmaUnmap('all');
     expect(server.last.maps.size).toBe(0);
+    await until(() => server.last.closedCount === 1, 'the other device is let go');
   });
 });
 
@@ -450,6 +491,43 @@ describe('close', () => {
     await turns();
     expect(server.connections.at(-1)?.isOpen).toBe(false);
     expect(types()).toEqual(['lost']);
+  });
+
+  it('ends an attempt at whatever moment of its negotiation it comes', async () => {
+    for (let moment = 0; moment < 24; moment += 1) {
+      let isSecond = false;
+      server.prepare = () => {};
+      const one = await connect({
+        dial: () => {
+          const socket = server.dial();
+          return isSecond ? tapped(socket, () => after(moment, () => one.close())) : socket;
+        },
+      });
+      isSecond = true;
+      server.prepare = (endpoint) => {
+        endpoint.before = () => new Promise(() => {});
+      };
+      server.kill();
+      for (let round = 0; round < 40 && one.state !== 'ended'; round += 1) await pass(25);
+      await turns();
+      expect([moment, server.last.closedCount]).toEqual([moment, 1]);
+    }
+  });
+
+  it('reaches the server', async () => {
+    const one = await connect();
+    one[Symbol.dispose]();
+    await until(() => server.last.closedCount === 1, 'the server is told');
+    expect(one.state).toBe('ended');
+  });
+
+  it('lets go of an interrupt that the server has just taken', async () => {
+    const one = await connect();
+    // Both replies come in one turn.
+    const read = one.run((device) => device.read32(0, 0)).then(() => one.close());
+    const fds = [world.open('irq')];
+    await Promise.all([read, one.setIrqs({ action: 'bind', index: 2, start: 0, fds })]);
+    await until(() => !world.left().includes('irq'), 'closed');
   });
 
   it('may come from a listener', async () => {

@@ -76,7 +76,6 @@ export class Requester {
       commandHeader() {},
       command: (message: Message) => service.command(message, this.#link),
       ended: (error: Error | undefined) => {
-        service.close();
         this.#twin?.close(closedHere());
         this.#closed.emit(error);
       },
@@ -112,7 +111,6 @@ export class Requester {
   }
 
   close(): void {
-    this.#service.close();
     this.#twin?.close(closedHere());
     this.#link.close(closedHere());
   }

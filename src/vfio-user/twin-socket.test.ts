@@ -214,6 +214,25 @@ describe.each(worlds)('twin socket %s', (_name, createWorld) => {
       await until(() => world.left().length === 0, 'no leak');
     });
 
+    it.each(['the client', 'the server'])('is closed when %s closes the other', async (who) => {
+      const world = createWorld();
+      const [near, far] = world.pair();
+      const server = new RawPeer(far);
+      const opening = connectVfioUser(near, { clock: systemClock, twinSocket: world.sockets });
+      const { header } = await server.next();
+      const [ours, theirs] = world.sockets.pair();
+      const payload = say({ supported: true, fd_index: 0 });
+      server.send(1, payload, { flags: 1, messageId: header.messageId, fds: [theirs] });
+      const client = await opening;
+      const twin = new RawPeer(world.sockets.stream(ours));
+      if (who === 'the client') client.close();
+      else server.close();
+      await until(() => twin.ended && !client.isOpen, 'the end of both');
+      twin.close();
+      server.close();
+      await until(() => world.left().length === 0, 'no leak');
+    });
+
     it('keeps the one descriptor it was told of', async () => {
       const world = createWorld();
       const [near, far] = world.pair();

@@ -294,6 +294,13 @@ describe('the table', () => {
     expect(isLessorError(thrown, 'INVALID_ARGUMENT')).toBe(true);
   });
 
+  it('takes the last bytes of all addresses', () => {
+    const table = new DmaTable();
+    const iova = (1n << 64n) - 0x10n;
+    table.add({ iova, bytes });
+    expect([...table.read(iova + 0xen, 2)]).toEqual([0, 0]);
+  });
+
   it('refuses an overlap, takes neighbours and what was removed', () => {
     const table = new DmaTable();
     table.add({ iova: 0x100n, bytes });

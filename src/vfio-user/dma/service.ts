@@ -53,7 +53,8 @@ function checkAccess(message: Message, dataBytesMax: number): { address: bigint;
 /** Serves one connection. */
 export class DmaService {
   readonly #options: DmaServiceOptions;
-  #waiting: { readonly message: Message; readonly to: ReplySink }[] = [];
+  /** Passed over when the connection has ended by their turn. */
+  readonly #waiting: { readonly message: Message; readonly to: ReplySink }[] = [];
   #waitingBytes = 0;
   #isRunning = false;
 
@@ -77,12 +78,6 @@ export class DmaService {
     } else {
       this.#run(message, to);
     }
-  }
-
-  /** Forgets what waits. */
-  close(): void {
-    this.#waiting = [];
-    this.#waitingBytes = 0;
   }
 
   #run(message: Message, to: ReplySink): void {

@@ -11,8 +11,9 @@ import { isSaving } from './states.js';
 
 const { name, sizeBytes } = migData;
 
+/** To be asked when the state is known: a device that does not migrate only runs. */
 function migrationOf({ endpoint }: CommandContext): EndpointMigration {
-  if (endpoint.migration === undefined) refuse(name, 0, 'the device does not migrate');
+  assert(endpoint.migration !== undefined, 'it has left running');
   return endpoint.migration;
 }
 
@@ -32,14 +33,13 @@ export function readMigrationData(
   context: CommandContext,
   { payload }: Message,
 ): Reply | Promise<Reply> {
-  const migration = migrationOf(context);
   const size = checkSize(context, payload, 0);
   if (!isSaving(context.migration.state)) refuse(name, 0, `in state ${context.migration.state}`);
   const reply = (tail: Uint8Array): Reply => {
     assert(tail.length <= size, `${tail.length} bytes of state, at most ${size} were asked for`);
     return { head: migData.encode({ argsz: sizeBytes + tail.length, size: tail.length }), tail };
   };
-  const data = migration.readData(size);
+  const data = migrationOf(context).readData(size);
   return data instanceof Promise ? data.then(reply) : reply(data);
 }
 
@@ -48,10 +48,9 @@ export function writeMigrationData(
   context: CommandContext,
   { payload }: Message,
 ): Reply | Promise<Reply> {
-  const migration = migrationOf(context);
   checkSize(context, payload, 1);
   const { state } = context.migration;
   if (state !== 'resuming') refuse(name, 0, `in state ${state}`);
-  const done = migration.writeData(payload.subarray(sizeBytes));
+  const done = migrationOf(context).writeData(payload.subarray(sizeBytes));
   return done instanceof Promise ? done.then(() => emptyReply) : emptyReply;
 }

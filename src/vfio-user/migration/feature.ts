@@ -56,9 +56,7 @@ function getState({ migration }: CommandContext): Uint8Array {
 
 async function setState(context: CommandContext, data: Uint8Array): Promise<Uint8Array> {
   const { deviceState } = featureMigState.decode(data);
-  const state = stateOf(deviceState);
-  if (state === undefined) refuse(`${featureMigState.name}.device_state`, 8, `${deviceState}`);
-  await context.migration.go(state, () => context.isLive());
+  await context.migration.go(stateOf(deviceState), () => context.isLive());
   return data;
 }
 
@@ -94,7 +92,6 @@ function set(context: CommandContext, feature: Feature, payload: Uint8Array) {
 /** @see vfio-user DEVICE_FEATURE */
 export function useFeature(context: CommandContext, { payload }: Message): Reply | Promise<Reply> {
   const { argsz, flags } = deviceFeature.decodeAt(payload, 0);
-  checkArgsz(argszField, argsz, headBytes);
   if ((flags & ~knownFlags) !== 0) refuse(flagsField, 4, `0x${flags.toString(16)}`);
   const isProbe = (flags & VFIO_DEVICE_FEATURE_PROBE) !== 0;
   const wanted = flags & operations;

@@ -1,5 +1,5 @@
 // Where one connection stands: the state of the device, and whether dirty pages are logged.
-import { OsError } from '../../base/errors.js';
+import { assert, OsError } from '../../base/errors.js';
 import {
   VFIO_USER_REGION_READ,
   VFIO_USER_REGION_WRITE,
@@ -47,13 +47,16 @@ export class MigrationSession {
   /**
    * Goes to a state, arc by arc.
    *
-   * @param isLive - Asked before every arc but the first.
+   * @param to - Undefined: a state that there is not.
+   * @param isLive - Asked before every arc.
    * @throws ProtocolError `EINVAL` where no way leads there; what an arc throws, in `error` then.
    */
-  async go(to: MigrationState, isLive: () => boolean): Promise<void> {
+  async go(to: MigrationState | undefined, isLive: () => boolean): Promise<void> {
     const migration = this.#migration;
-    const path = migrationPath(this.#state, to, migration?.preCopy ?? false);
-    if (migration === undefined || path === undefined) {
+    assert(migration !== undefined, 'the feature was there');
+    const { preCopy = false } = migration;
+    const path = to === undefined ? undefined : migrationPath(this.#state, to, preCopy);
+    if (path === undefined) {
       refuse('vfio_device_feature_mig_state.device_state', 8, `from ${this.#state} to ${to}`);
     }
     for (const next of path) {

@@ -38,6 +38,8 @@ const entry = (fdIndex: number, type = 0, padding = 0, datamatch = 7n) =>
   u.ioFdEntry.encode({ offset: 0n, size: 4n, fdIndex, type, flags: 0, padding, datamatch });
 const long = (bytes: Uint8Array) => join(bytes, Uint8Array.of(9, 0, 0, 0, 0, 0, 0, 0));
 
+const denied = { changes: { flags: 0x21, errno: 13 } };
+
 const ioFdRows: readonly ClientRow[] = [
   [
     'long-entries',
@@ -93,9 +95,50 @@ const ioFdRows: readonly ClientRow[] = [
     },
   ],
   [
+    'stride-half',
+    'entries of 40 bytes and a half',
+    {
+      asks: ioFds,
+      answers: [{ payload: join(list(97, 2), entry(0), new Uint8Array(41)), fdCount: 1 }],
+      wants: 'closes',
+    },
+  ],
+  [
+    'longer',
+    'a reply longer than its argsz',
+    {
+      asks: ioFds,
+      answers: [{ payload: join(list(56, 1), entry(0), Uint8Array.of(0)), fdCount: 1 }],
+      wants: 'closes',
+    },
+  ],
+  [
+    'most',
+    '256 entries, asked for again with room for them',
+    {
+      asks: ioFds,
+      answers: [
+        { payload: list(16 + 256 * 40, 256) },
+        { payload: join(list(16 + 256 * 40, 256), ...Array(256).fill(entry(0xffff_ffff))) },
+      ],
+      wants: 'gives',
+      value: Array(256).fill('ioeventfd 7 true '),
+    },
+  ],
+  [
     'count',
     '257 entries',
     { asks: ioFds, answers: [{ payload: list(16 + 257 * 40, 257) }], wants: 'closes' },
+  ],
+  [
+    'most-bytes',
+    'an argsz of 1 MiB is asked for',
+    { asks: ioFds, answers: [{ payload: list(1_048_576, 1) }, denied], wants: 'EACCES' },
+  ],
+  [
+    'descriptor-early',
+    'a descriptor with a list that does not fit',
+    { asks: ioFds, answers: [{ payload: list(9000, 200), fdCount: 1 }, denied], wants: 'EACCES' },
   ],
   [
     'huge',

@@ -230,6 +230,11 @@ const startRows: readonly ServerRow[] = [
     { ...full, payload: start(logging(4096n, 1, range(0n, 0n))), wants: 'EINVAL' },
   ],
   [
+    'range-last',
+    'a range up to 2^64',
+    { ...full, payload: start(logging(4096n, 1, range((1n << 64n) - 4096n, 4096n))), wants: 'ok' },
+  ],
+  [
     'range-wraps',
     'a range past 2^64',
     { ...full, payload: start(logging(4096n, 1, range((1n << 64n) - 1n, 2n))), wants: 'EINVAL' },
@@ -338,6 +343,11 @@ const reportRows: readonly ServerRow[] = [
     'page-3',
     'a page size of 3',
     { ...logs, payload: report(reported(0n, 4096n, 3n), 10_000), wants: 'EINVAL' },
+  ],
+  [
+    'page-whole',
+    'a page size of the length',
+    { ...logs, payload: report(reported(0n, 4096n, 4096n), 40), wants: 'ok' },
   ],
   [
     'page-large',

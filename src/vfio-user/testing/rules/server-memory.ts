@@ -219,7 +219,7 @@ const unmapRows: readonly ServerRow[] = [
   [
     'all-bitmap',
     'all, and a dirty bitmap',
-    { payload: unmap({ ...all, flags: 3 }), wants: 'EINVAL' },
+    { payload: join(unmap({ ...all, flags: 3 }), new Uint8Array(16)), wants: 'EINVAL' },
   ],
   ['flag-2', 'flag 2', { payload: patched(unmap(), 4, 4), wants: 'EINVAL' }],
   ['flag-31', 'flag 31', { payload: patched(unmap(), 7, 0x80), wants: 'EINVAL' }],
