@@ -9,6 +9,8 @@ const { memoryWorld, setPatienceMs } = await import('../../src/vfio-user/testing
 
 /** What a rule that hangs is given; unbroken, each takes a few milliseconds. */
 const patienceMs = 700;
+/** With every check in place, on a machine that does other work, too. */
+const wholePatienceMs = 20_000;
 let stray: unknown;
 
 function say(line: object): void {
@@ -37,6 +39,7 @@ async function fails(rule: Rule): Promise<boolean> {
 async function reachOf(): Promise<Map<number, Rule[]>> {
   const reach = new Map<number, Rule[]>();
   takeAway(nothing);
+  setPatienceMs(wholePatienceMs);
   for (const rule of protocolRules) {
     takeReached();
     if (await fails(rule)) {
@@ -49,9 +52,12 @@ async function reachOf(): Promise<Map<number, Rule[]>> {
 }
 
 async function killer(number: number, rules: readonly Rule[]): Promise<string | undefined> {
-  takeAway(number);
   for (const rule of rules) {
-    if (await fails(rule)) return rule.id;
+    takeAway(number);
+    const failed = await fails(rule);
+    takeAway(nothing);
+    // Not because the machine was busy: with the check it holds.
+    if (failed && !(await fails(rule))) return rule.id;
     say({ passed: rule.id });
   }
   return undefined;
