@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,10 +41,12 @@ static napi_value call_event_fd(napi_env env, napi_callback_info info) {
                                   int32_argument(&call, 1, -1)));
 }
 
-static napi_value call_read(napi_env env, napi_callback_info info) {
+/* Not read(2): O_NONBLOCK is of the open file, so whoever shares an eventfd can take it away. */
+static napi_value call_read_no_wait(napi_env env, napi_callback_info info) {
   call_arguments call = arguments_of(env, info);
   byte_view bytes = bytes_argument(&call, 1);
-  return call_result(env, read(int32_argument(&call, 0, -1), bytes.data, bytes.length));
+  struct iovec vector = {.iov_base = bytes.data, .iov_len = bytes.length};
+  return call_result(env, preadv2(int32_argument(&call, 0, -1), &vector, 1, -1, RWF_NOWAIT));
 }
 
 static napi_value call_aio_setup(napi_env env, napi_callback_info info) {
@@ -138,7 +141,7 @@ void register_events(napi_env env, napi_value exports) {
     return;
   }
   export_function(env, exports, "eventFd", call_event_fd);
-  export_function(env, exports, "read", call_read);
+  export_function(env, exports, "readNoWait", call_read_no_wait);
   export_with(env, owner, exports, "aioSetup", call_aio_setup);
   export_with(env, owner, exports, "aioDestroy", call_aio_destroy);
   export_function(env, exports, "aioReadAndSignal", call_aio_read_and_signal);

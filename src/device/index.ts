@@ -11,6 +11,7 @@ export type {
   DeviceMigration,
   DeviceRegion,
   DirectMemory,
+  DoorbellSpec,
   Frame,
   FrameSpec,
   PciDevice,

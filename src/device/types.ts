@@ -17,6 +17,30 @@ export interface DeviceRegion {
    * A page of a mappable region is read and written by clients without any callback.
    */
   readonly frames?: readonly FrameSpec[];
+  /**
+   * Registers that a client may ring through an eventfd instead of a message. At most
+   * `limits.vfioUserIoFdEntriesMax`, of which those outside of frames, each with a descriptor of
+   * its own, and one for all the rest are at most `limits.vfioUserFdsMax`. A host may not offer
+   * them: messages do the same.
+   */
+  readonly doorbells?: readonly DoorbellSpec[];
+}
+
+/**
+ * A register whose write means "look". A ring arrives as `write(region, offsetBytes, lengthBytes,
+ * datamatch)`, 0 without a datamatch, or, where the register is in a frame, as a `step` alone:
+ * nothing is stored. Several rings may arrive as one, they have no order among messages, and none
+ * from before a reset arrives after it.
+ */
+export interface DoorbellSpec {
+  /** Naturally aligned; not in a frame that only the device writes. */
+  readonly offsetBytes: number;
+  readonly lengthBytes: Width;
+  /**
+   * The value that rings; absent: any. It fits `lengthBytes`. Registers do not overlap, but one may
+   * stand here several times with different values.
+   */
+  readonly datamatch?: bigint;
 }
 
 /** A range of a region that clients may map. One page or several. */

@@ -18,7 +18,10 @@ export interface EventSignaller extends Disposable {
 export interface EventOs {
   /** eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK). */
   createEventFd(): Fd;
-  /** Reads the counter; 0 when there was nothing. Only on an eventfd of our own. */
+  /**
+   * Reads the counter; 0 when there was nothing. Never waits, also when somebody who shares the
+   * eventfd cleared its O_NONBLOCK. Only on an eventfd of our own.
+   */
   drain(fd: Fd): bigint;
   /** True when the descriptor is an eventfd; never blocks. */
   isEventFd(fd: Fd): boolean;

@@ -180,9 +180,16 @@ describe('eventfds', () => {
     expect(filled.status).toBe(0);
     for (let index = 0; index < 1000; index++) expect(signaller.signal(full)).toBe(0);
     const counter = new BigUint64Array(1);
-    native.read(full, new Uint8Array(counter.buffer));
+    native.readNoWait(full, new Uint8Array(counter.buffer));
     expect(counter[0]).toBeGreaterThanOrEqual(2n ** 64n - 2n);
     native.close(full);
+  });
+
+  it('never block the one who drains, even a blocking one', () => {
+    const blocking = new Fd(native, native.eventFd(2, 0));
+    expect(events.drain(blocking)).toBe(2n);
+    expect(events.drain(blocking)).toBe(0n);
+    blocking.close();
   });
 
   it('are the only thing that can be signalled', () => {

@@ -68,9 +68,9 @@ export class OsEvents implements EventOs {
 
   drain(fd: Fd): bigint {
     const counter = new BigUint64Array(1);
-    const result = this.#calls.read(fd.number, new Uint8Array(counter.buffer));
+    const result = this.#calls.readNoWait(fd.number, new Uint8Array(counter.buffer));
     if (result === -EAGAIN) return 0n;
-    checkResult(result, 'read', 'eventfd');
+    checkResult(result, 'preadv2', 'eventfd');
     return counter[0] ?? 0n;
   }
 

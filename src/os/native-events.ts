@@ -2,8 +2,8 @@
 
 export interface EventCalls {
   eventFd(initial: number, flags: number): number;
-  /** read(2), as many bytes as the array holds. */
-  read(fd: number, bytes: Uint8Array): number;
+  /** preadv2 with RWF_NOWAIT: as many bytes as the array holds, never waiting for them. */
+  readNoWait(fd: number, bytes: Uint8Array): number;
   /** io_setup. @returns The context; also destroyed when the thread's environment ends. */
   aioSetup(eventsMax: number): number;
   aioDestroy(context: number): number;

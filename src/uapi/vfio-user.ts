@@ -140,6 +140,8 @@ export const VFIO_USER_IO_FD_TYPE_IOEVENTFD = 0;
 export const VFIO_USER_IO_FD_TYPE_IOREGIONFD = 1;
 /** Of libvfio-user alone. */
 export const VFIO_USER_IO_FD_TYPE_IOEVENTFD_SHADOW = 2;
+/** linux/kvm.h, in the flags of an ioeventfd: only writes of `datamatch` ring. */
+export const KVM_IOEVENTFD_FLAG_DATAMATCH = 0x1;
 
 /** DEVICE_FEATURE: what, and which of VFIO_DEVICE_FEATURE_GET, _SET and _PROBE. */
 export const deviceFeature = struct('vfio_user_device_feature', 8, { argsz: u32, flags: u32 });

@@ -1,6 +1,8 @@
 // Writes docs/reference/mqdma-datasheet.md from the tables. Run as a program, prints the page:
 // node dist/src/device/mqdma/datasheet-page.js > docs/reference/mqdma-datasheet.md
+
 import { fileURLToPath } from 'node:url';
+import { limits } from '../../base/limits.js';
 import * as sheet from './datasheet.js';
 
 function hex(value: number, digits: number): string {
@@ -85,7 +87,8 @@ The device copies each descriptor once before it looks at it. It fetches one onl
 a ring of completions are unread, by \`COMPLETION_HEAD\`. Completions are written in the order of
 the descriptors, the word with the phase bit last.
 
-**Doorbell.** Store \`TAIL\`; then load \`NEED_WAKEUP\`; if it is not 0, write \`KICK\` by message. Both
+**Doorbell.** Store \`TAIL\`; then load \`NEED_WAKEUP\`; if it is not 0, write \`KICK\` by message, or
+ring the eventfd that a vfio-user server gives for it (of the first ${limits.vfioUserIoFdEntriesMax} queues). Store and load
 are to be sequentially consistent. The device sets \`NEED_WAKEUP\`, looks at every \`TAIL\` once more,
 and only then sleeps.
 

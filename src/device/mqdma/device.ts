@@ -1,12 +1,14 @@
 // mqdma, the embedded function: a multi-queue DMA engine. Register decoding and the step machine's
 // outside; docs/reference/mqdma-datasheet.md describes what it does.
 import { LessorError } from '../../base/errors.js';
+import { limits } from '../../base/limits.js';
 import { powerOfTwoAtLeast, roundUp } from '../../base/units.js';
 import type {
   Bus,
   DeviceConfig,
   DeviceMigration,
   DeviceRegion,
+  DoorbellSpec,
   Frame,
   FrameSpec,
   PciDevice,
@@ -15,7 +17,7 @@ import type {
   Width,
 } from '../types.js';
 import { ControlRegisters } from './control-registers.js';
-import { mqdma, queuePageOffset, statusPageWord } from './datasheet.js';
+import { mqdma, queuePage, queuePageOffset, statusPageWord } from './datasheet.js';
 import { DirectEngine } from './direct-engine.js';
 import { MessageEngine } from './message-engine.js';
 import { QueueState } from './queue-state.js';
@@ -108,9 +110,19 @@ export class MqdmaDevice implements PciDevice {
         index: queueRegion,
         lengthBytes: powerOfTwoAtLeast(2 * this.#queueCount * this.#pageBytes),
         frames,
+        doorbells: this.#makeDoorbells(),
       },
       { index: msixRegion, lengthBytes: powerOfTwoAtLeast(pbaOffset + 4096) },
     ];
+  }
+
+  /** The kicks of as many queues as there may be doorbells; those of the rest go by message. */
+  #makeDoorbells(): DoorbellSpec[] {
+    const length = Math.min(this.#queueCount, limits.vfioUserIoFdEntriesMax);
+    return Array.from({ length }, (_, queue) => ({
+      offsetBytes: queuePageOffset(queue, this.#pageBytes) + queuePage.KICK,
+      lengthBytes: 4,
+    }));
   }
 
   attach(bus: Bus): void {

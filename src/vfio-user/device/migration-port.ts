@@ -46,8 +46,14 @@ export class MigrationPort implements EndpointMigration {
   }
 
   async transition(from: MigrationState, to: MigrationState): Promise<void> {
+    await this.#served.inTurn(() => this.#transition(from, to));
+  }
+
+  async #transition(from: MigrationState, to: MigrationState): Promise<void> {
     switch (`${from} ${to}`) {
       case 'running stop':
+        // What was rung here is not rung again at the other server.
+        await this.#served.answerDoorbells();
         this.#isStopped = true;
         this.#served.loop.stop();
         await this.#migration.stop();

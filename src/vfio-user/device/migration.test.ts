@@ -143,7 +143,7 @@ describe('the state of a device', () => {
     ];
     for (const bytes of bad) {
       expect(await codeOf(load(served, bytes))).toBe('INVALID_ARGUMENT');
-      served.reset();
+      await served.reset();
     }
     expect(Buffer.from(await save(served)).equals(before)).toBe(true);
   });
@@ -159,7 +159,7 @@ describe('the state of a device', () => {
         const bytes = state.slice();
         for (const { at, value } of changes) bytes[at] = value;
         expect(['none', 'INVALID_ARGUMENT']).toContain(await codeOf(load(served, bytes)));
-        served.reset();
+        await served.reset();
         expect(await read32(served, config, 0)).toBe(await read32(source, config, 0));
       }),
       { numRuns: 200 },
@@ -183,7 +183,7 @@ describe('the state of a device', () => {
     await served.closed();
     expect([device.isStopped, served.migration!.readData(8).length]).toEqual([false, 0]);
     await walk(served, 'running', 'stop', 'resuming');
-    served.reset();
+    await served.reset();
     expect([device.isStopped, device.resets]).toEqual([false, 1]);
   });
 

@@ -1,7 +1,7 @@
 // What a device's regions are on the wire: sizes, mappable areas, who answers an access. Pure.
 import { LessorError } from '../../base/errors.js';
 import { hex, isAligned, powerOfTwoAtLeast } from '../../base/units.js';
-import type { DeviceConfig, DeviceRegion, FrameSpec } from '../../device/types.js';
+import type { DeviceConfig, DeviceRegion, DoorbellSpec, FrameSpec } from '../../device/types.js';
 import type { SparseArea } from '../../uapi/region-caps.js';
 import {
   VFIO_PCI_BAR5_REGION_INDEX,
@@ -12,6 +12,7 @@ import {
   VFIO_REGION_INFO_FLAG_WRITE,
 } from '../../uapi/vfio.js';
 import type { EndpointRegion } from '../endpoint.js';
+import { planDoorbells } from './doorbell-plan.js';
 
 const readWrite = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
 const configBytes = 256;
@@ -30,6 +31,8 @@ export interface PlannedRegion {
   readonly shownBytes: number;
   /** In ascending order. */
   readonly frames: readonly FrameSpec[];
+  /** In ascending order. */
+  readonly doorbells: readonly DoorbellSpec[];
   /** Accesses are single registers; elsewhere any offset and count is taken. */
   readonly isBar: boolean;
   /** The whole of it is frames that only the device writes: the descriptor given out says so. */
@@ -91,7 +94,8 @@ function planRegion(region: DeviceRegion, pageBytes: number): PlannedRegion {
   const frames = planFrames(region, pageBytes);
   const framedBytes = frames.reduce((sum, frame) => sum + frame.lengthBytes, 0);
   const isReadOnly = framedBytes === shownBytes && frames.every((frame) => !frame.writable);
-  return { index, lengthBytes, shownBytes, frames, isBar, isReadOnly };
+  const doorbells = planDoorbells(region, frames);
+  return { index, lengthBytes, shownBytes, frames, doorbells, isBar, isReadOnly };
 }
 
 function planMsix(config: DeviceConfig, regions: readonly PlannedRegion[]): MsixPlace | undefined {
@@ -112,6 +116,10 @@ function planMsix(config: DeviceConfig, regions: readonly PlannedRegion[]): Msix
     for (const frame of region.frames) {
       const isApart = end <= frame.offsetBytes || start >= frame.offsetBytes + frame.lengthBytes;
       if (!isApart) refuse(`MSI-X table or PBA at ${hex(start)} is in a frame`);
+    }
+    for (const { offsetBytes, lengthBytes } of region.doorbells) {
+      const isApart = end <= offsetBytes || start >= offsetBytes + lengthBytes;
+      if (!isApart) refuse(`MSI-X table or PBA at ${hex(start)} holds a doorbell`);
     }
   }
   if (ranges[0].start < ranges[1].end && ranges[1].start < ranges[0].end) {

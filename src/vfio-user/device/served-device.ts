@@ -15,12 +15,14 @@ import type {
   EndpointIrq,
   EndpointRegion,
   IrqChange,
+  RegionIoFd,
 } from '../endpoint.js';
 import { DetachableWindows } from './detachable-windows.js';
 import { DeviceLoop } from './device-loop.js';
 import { DirtyLog } from './dirty-log.js';
 import { createDirtyPages } from './dirty-pages.js';
 import { DmaMaps } from './dma-maps.js';
+import { Doorbells } from './doorbells.js';
 import { FrameMemory } from './frame-memory.js';
 import { Interrupts } from './interrupts.js';
 import { MigrationPort } from './migration-port.js';
@@ -62,6 +64,9 @@ export class ServedDevice implements Disposable {
   readonly migration: MigrationPort | undefined;
   readonly dirtyPages: EndpointDirtyPages;
   readonly windows: DetachableWindows | undefined;
+  readonly #newDoorbells: () => Doorbells;
+  /** Those of the client, from when it first asks for them. */
+  #doorbells: Doorbells | undefined;
   #client: ClientMemory | undefined;
   #life = 0;
 
@@ -89,6 +94,7 @@ export class ServedDevice implements Disposable {
       this.interrupts = new Interrupts(device.config, this.config, events, this.#signaller);
       this.loop = own(this.#createLoop(options));
       this.access = this.#createAccess();
+      this.#newDoorbells = () => this.#createDoorbells(options);
       this.dirtyPages = createDirtyPages(this.dirty, this.maps);
       const { migration } = device;
       this.migration = migration === undefined ? undefined : new MigrationPort(this, migration);
@@ -117,16 +123,36 @@ export class ServedDevice implements Disposable {
     return this.frames.share(region);
   }
 
+  /** @throws OsError when there are no descriptors left. */
+  regionIoFds(region: number): readonly RegionIoFd[] {
+    const planned = this.plan.regions.find(({ index }) => index === region);
+    if (planned === undefined || planned.doorbells.length === 0) return [];
+    this.#doorbells ??= this.#newDoorbells();
+    return this.#doorbells.share(planned);
+  }
+
   read(region: number, offsetBytes: number, lengthBytes: number): Uint8Array | Promise<Uint8Array> {
     const { windows, access } = this;
     if (region === windows?.region) return windows.read(offsetBytes, lengthBytes);
-    return access.read(region, offsetBytes, lengthBytes);
+    if (this.#doorbells === undefined) return access.read(region, offsetBytes, lengthBytes);
+    return this.inTurn(() => access.read(region, offsetBytes, lengthBytes));
   }
 
   write(region: number, offsetBytes: number, bytes: Uint8Array): void | Promise<void> {
     const { windows, access } = this;
     if (region === windows?.region) return windows.write(offsetBytes, bytes);
-    return access.write(region, offsetBytes, bytes);
+    if (this.#doorbells === undefined) return access.write(region, offsetBytes, bytes);
+    return this.inTurn(() => access.write(region, offsetBytes, bytes));
+  }
+
+  /** Runs a request that calls the device, apart from its doorbells. */
+  inTurn<T>(request: () => T | Promise<T>): T | Promise<T> {
+    return this.#doorbells === undefined ? request() : this.#doorbells.inTurn(request);
+  }
+
+  /** What was rung until now has arrived when it settles. Only inside `inTurn`. */
+  async answerDoorbells(): Promise<void> {
+    await this.#doorbells?.answerAll();
   }
 
   dmaMap(request: DmaMapRequest): void {
@@ -145,7 +171,12 @@ export class ServedDevice implements Disposable {
   }
 
   /** Device and registers as at first; maps, bindings and the client's masks stay. */
-  reset(): void {
+  reset(): void | Promise<void> {
+    return this.inTurn(() => this.#reset());
+  }
+
+  #reset(): void {
+    this.#doorbells?.forget();
     this.config.reset();
     this.interrupts.reset();
     this.device.reset();
@@ -156,10 +187,11 @@ export class ServedDevice implements Disposable {
 
   /**
    * The client is gone. The device keeps its state; what the client gave it is dropped: maps,
-   * eventfds, its registers, and the memory that it may still have mapped.
+   * eventfds and doorbells, its registers, and the memory that it may still have mapped.
    */
   async closed(): Promise<void> {
     const isHigh = this.interrupts.pin.isHigh;
+    this.#dropDoorbells();
     this.#client = undefined;
     this.#life += 1;
     this.config.reset();
@@ -175,12 +207,29 @@ export class ServedDevice implements Disposable {
 
   /** Ends everything. The device has no further call. */
   [Symbol.dispose](): void {
+    this.#dropDoorbells();
     this.loop[Symbol.dispose]();
     this.interrupts.unbindAll();
     this.maps[Symbol.dispose]();
     this.windows?.[Symbol.dispose]();
     this.frames[Symbol.dispose]();
     this.#signaller[Symbol.dispose]();
+  }
+
+  #dropDoorbells(): void {
+    this.#doorbells?.[Symbol.dispose]();
+    this.#doorbells = undefined;
+  }
+
+  #createDoorbells({ os, onBug }: ServedDeviceOptions): Doorbells {
+    const { device, frames, loop } = this;
+    return new Doorbells({
+      device,
+      frames,
+      events: os.events,
+      wake: () => loop.wake(),
+      onBug,
+    });
   }
 
   #createLoop({ os, idleSpinMs, onBug }: ServedDeviceOptions): DeviceLoop {

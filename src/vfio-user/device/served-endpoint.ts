@@ -20,6 +20,7 @@ export function createEndpoint(
     regions: served.regions,
     irqs: served.irqs,
     regionFd: (region) => served.regionFd(region),
+    regionIoFds: (region) => served.regionIoFds(region),
     read: (region, offsetBytes, lengthBytes) => served.read(region, offsetBytes, lengthBytes),
     write: (region, offsetBytes, bytes) => served.write(region, offsetBytes, bytes),
     dmaMap: (request) => served.dmaMap(request),
