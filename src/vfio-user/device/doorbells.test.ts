@@ -151,6 +151,10 @@ describe('doorbells', () => {
       expect(eventFdCount()).toBe(before);
     }
     const { any } = await lab.bells();
+    const held = eventFdCount();
+    faulty.failNth(3, 'EMFILE', 'duplicate');
+    expect(await errnoOf(lab.client.regionIoFds(0))).toBe('EMFILE');
+    expect(eventFdCount()).toBe(held);
     ring(any);
     await until(() => lab.device.writes.length === 1, 'rung');
   });
