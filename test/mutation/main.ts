@@ -48,7 +48,7 @@ async function judge(folder: string, filter: string | undefined): Promise<readon
       say(`${next.file}:${next.line} ${next.kind} ${next.text} -> ${verdict}`);
     }
   };
-  await Promise.all([judgeLeft(), judgeLeft(), judgeLeft()]);
+  await Promise.all([judgeLeft(), judgeLeft(), judgeLeft(), judgeLeft()]);
   return chosen.map((mutation) => {
     const killedBy = verdicts.get(mutation.number)?.killedBy ?? bySuite.get(mutation.number);
     return {
