@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { AssertionFailure, isLessorError, isOsError, LessorError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
 import type { Fd } from '../os/fd.js';
 import type { Message } from './framing.js';
 import { Link } from './link.js';
@@ -29,6 +30,19 @@ function errorOf(promise: Promise<unknown>): Promise<unknown> {
 }
 
 describe('Link', () => {
+  it.each([0, 1])(
+    'is congested %i bytes past the limit of what is unsent: only past it',
+    (more) => {
+      const [near, far] = pipePair(new FdTable());
+      Object.defineProperty(near, 'queuedBytes', { value: limits.vfioUserUnsentBytesMax + more });
+      const ended = nothing;
+      const handler = { commandsTakeFds: false, commandHeader: nothing, command: nothing, ended };
+      const link = new Link(near, handler, new ManualClock());
+      expect(link.isCongested).toBe(more > 0);
+      far[Symbol.dispose]();
+    },
+  );
+
   it('has 65,536 message ids, then is full', async () => {
     const { link, far, table } = linkWith();
     const file = table.open('file');
