@@ -14,6 +14,7 @@ const sources = [
   'examples/counter.ts',
   'src/device/counter/device.ts',
   'src/device/edu/dma-engine.ts',
+  'src/device/mqdma/device.ts',
 ].map((path) => readFileSync(rootPath(path), 'utf8'));
 const commands = blocks
   .filter(({ language }) => language === 'sh')
@@ -33,8 +34,8 @@ describe('write-a-device', { timeout: patienceMs }, () => {
     const counts = ['ts', 'sh', 'text'].map(
       (kind) => blocks.filter(({ language }) => language === kind).length,
     );
-    expect(counts).toEqual([6, 2, 1]);
-    expect(blocks).toHaveLength(9);
+    expect(counts).toEqual([7, 2, 1]);
+    expect(blocks).toHaveLength(10);
   });
 
   test('has a QEMU command that the example understands', () => {

@@ -235,6 +235,16 @@ describe('faults', () => {
     expect(setup.host.faults).toHaveLength(1);
   });
 
+  it('are reported although the holder resets the slice before anybody looked', async () => {
+    const setup = await setUp('pasid');
+    const slice = setup.driver.slices[0]!;
+    setup.fn.bus.onInterrupt = undefined;
+    await slice.grant(termsFor(setup.driver, 3));
+    await submitFill(setup, 0, 3, 0x7000_0000);
+    await slice.reset(never);
+    expect(setup.host.faults).toHaveLength(1);
+  });
+
   it('of many queues are all told, once each', async () => {
     const setup = await setUp('pasid', { queueCount: 40 });
     for (const [index, slice] of setup.driver.slices.entries()) {

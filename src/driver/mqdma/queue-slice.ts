@@ -101,6 +101,8 @@ export class QueueSlice implements Slice {
   }
 
   async reset(signal: AbortSignal): Promise<'idle' | 'busy'> {
+    // A reset clears the fault record: a holder must not hide what it tried by resetting at once.
+    await this.#parts.collectFaults();
     await this.registers.write('RESET', 1);
     const result = await waitIdle(this.registers, this.#parts.clock, signal);
     if (result === 'idle' && this.#granted) {
