@@ -121,7 +121,7 @@ export class EmulatedFunction implements PciFunction {
     const place = frameAt(places, region, offsetBytes);
     if (!place) return mailbox.call({ operation: 'read', region, offsetBytes, width, value: 0 });
     const at = frames.arenaOffsetOf(place) + offsetBytes - place.offsetBytes;
-    const value = view.read(at, width);
+    const value = view.load(at, width);
     this.#checkMemory();
     return value;
   }
@@ -135,7 +135,7 @@ export class EmulatedFunction implements PciFunction {
       return;
     }
     const at = frames.arenaOffsetOf(place) + offsetBytes - place.offsetBytes;
-    view.write(at, width, value);
+    view.store(at, width, value);
     this.#checkMemory();
   }
 

@@ -2,6 +2,7 @@
 import type { Clock } from '../../base/clock.js';
 import { assert, LessorError } from '../../base/errors.js';
 import type { Logger } from '../../base/log.js';
+import { Words } from '../../device/words.js';
 import type { EventOs } from '../../os/event-types.js';
 import type { Fd } from '../../os/fd.js';
 import type { HelperPool } from '../../os/helper-types.js';
@@ -9,7 +10,6 @@ import type { Arena, MemoryOs } from '../../os/memory-types.js';
 import type { DeviceAccess } from '../message-window.js';
 import type { FunctionInfo } from '../types.js';
 import { giveArena, takeArena } from './arena-pool.js';
-import { ArenaView } from './arena-view.js';
 import { type ControlBlock, createControlBlock } from './control-block.js';
 import { DeviceThread } from './device-thread.js';
 import { type FramePlace, framesOf } from './frame-map.js';
@@ -53,7 +53,7 @@ export class EmulatedParts {
   readonly info: FunctionInfo;
   readonly log: Logger;
   readonly arena: Arena;
-  readonly view: ArenaView;
+  readonly view: Words;
   readonly control: ControlBlock;
   readonly iommu: FunctionIommu;
   readonly link: WorkerLink;
@@ -98,7 +98,7 @@ export class EmulatedParts {
     this.log = log;
     this.info = functionInfo(name, description, options.epoch);
     this.arena = arena;
-    this.view = new ArenaView(this.arena);
+    this.view = new Words(this.arena.buffer);
     this.places = framesOf(description.regions, pageBytes);
     const shape = { frameCount: this.places.length, vectorCount: this.info.vectorCount };
     this.control = createControlBlock(shape);

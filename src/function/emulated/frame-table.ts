@@ -2,7 +2,7 @@
 // broker touch, or those of a window. Owns the scratch pages.
 import { assert, LessorError } from '../../base/errors.js';
 import { hex } from '../../base/units.js';
-import type { ArenaView } from './arena-view.js';
+import type { Words } from '../../device/words.js';
 import type { ControlBlock } from './control-block.js';
 import type { FramePlace, WindowFrame } from './frame-map.js';
 import type { WorkerLink } from './worker-link.js';
@@ -10,7 +10,7 @@ import type { WorkerLink } from './worker-link.js';
 export interface FrameTableParts {
   readonly control: ControlBlock;
   readonly link: WorkerLink;
-  readonly view: ArenaView;
+  readonly view: Words;
   readonly pageBytes: number;
   readonly places: readonly FramePlace[];
   /** Byte offset of the scratch pages in the arena: all frames in table order. */
@@ -70,7 +70,7 @@ export class FrameTable {
     // meanwhile is in the device's use again.
     for (const { place } of frames) {
       const at = this.#scratch[place.index]!;
-      if (this.arenaOffsetOf(place) !== at) this.#parts.view.clearWords(at, place.lengthBytes);
+      if (this.arenaOffsetOf(place) !== at) this.#parts.view.clear(at, place.lengthBytes);
     }
   }
 

@@ -1,17 +1,17 @@
 // A window with memory of its own: one memfd, placed in the arena, that the device sees instead of
 // scratch from connect to detach. Owns its descriptors, its arena pages and its guard slot.
 import type { Clock } from '../../base/clock.js';
-import { isLessorError, isOsError, LessorError } from '../../base/errors.js';
+import { LessorError } from '../../base/errors.js';
 import { Listeners } from '../../base/listeners.js';
 import type { Logger } from '../../base/log.js';
 import { hex } from '../../base/units.js';
+import type { Words } from '../../device/words.js';
 import type { Fd } from '../../os/fd.js';
 import type { HelperPool } from '../../os/helper-types.js';
 import type { Arena, GuardSlot } from '../../os/memory-types.js';
 import { allOnes, createRegisters } from '../register-access.js';
 import type { BackingSpec, Registers, Window } from '../types.js';
-import { sealWindow } from '../window-seals.js';
-import type { ArenaView } from './arena-view.js';
+import { WindowHelpers } from '../window-helpers.js';
 import type { WindowPlan } from './frame-map.js';
 import type { FrameTable } from './frame-table.js';
 
@@ -36,7 +36,7 @@ export interface MemoryWindowParts {
   readonly memory: WindowMemory;
   readonly uid: number;
   readonly arena: Arena;
-  readonly view: ArenaView;
+  readonly view: Words;
   readonly frames: FrameTable;
   readonly helpers: HelperPool;
   readonly clock: Clock;
@@ -61,8 +61,7 @@ export class MemoryWindow implements Window {
   #isJoined = false;
   /** Resolves once the worker uses nothing of the window's range. */
   #parted: Promise<void> = Promise.resolve();
-  /** Helper operations under way: they need the descriptors. */
-  readonly #helping = new Set<Promise<unknown>>();
+  readonly #helpers: WindowHelpers;
   #connecting: Promise<void> | undefined;
   #detaching: Promise<void> | undefined;
   #disposing: Promise<void> | undefined;
@@ -70,6 +69,11 @@ export class MemoryWindow implements Window {
   constructor(parts: MemoryWindowParts) {
     this.#parts = parts;
     this.lengthBytes = parts.plan.lengthBytes;
+    this.#helpers = new WindowHelpers({
+      ...parts,
+      fd: parts.memory.ownFd,
+      lengthBytes: this.lengthBytes,
+    });
     this.#faultsAtFirst = parts.arena.faults[parts.memory.slot]!;
     this.registers = this.#createRegisters();
   }
@@ -99,17 +103,8 @@ export class MemoryWindow implements Window {
 
   async zap(deadlineMs: number): Promise<'gone' | 'orphan'> {
     await this.detach();
-    const { helpers, memory, uid, log } = this.#parts;
     if (this.#disposing) throw new LessorError('WINDOW_REVOKED', 'the window was disposed');
-    try {
-      await this.#help(helpers.truncate(memory.ownFd, 0, { uid, deadlineMs }));
-      return 'gone';
-    } catch (error) {
-      // The cut was made; what the holder keeps reaches nobody.
-      if (!isLessorError(error) && !isOsError(error)) throw error;
-      log.warn('window left to its holder', { uid, reason: error.message });
-      return 'orphan';
-    }
+    return this.#helpers.zap(deadlineMs);
   }
 
   onTruncated(listener: () => void): Disposable {
@@ -140,12 +135,11 @@ export class MemoryWindow implements Window {
   async #connect(): Promise<void> {
     this.#state = 'connecting';
     try {
-      const { helpers, memory, uid } = this.#parts;
-      await this.#help(sealWindow(helpers, memory.ownFd, this.lengthBytes, uid));
+      await this.#helpers.seal();
       this.#checkConnecting();
       // What the client stored before counts for nothing: the device starts from all zeros.
       if (this.#parts.spec.access === 'read-write') {
-        this.#parts.view.clearWords(this.#parts.memory.at, this.lengthBytes);
+        this.#parts.view.clear(this.#parts.memory.at, this.lengthBytes);
         this.#checkMemory();
       }
       this.#isJoined = true;
@@ -170,15 +164,6 @@ export class MemoryWindow implements Window {
     throw new LessorError('WINDOW_SEALS', 'the holder truncated the window');
   }
 
-  async #help<T>(operation: Promise<T>): Promise<T> {
-    this.#helping.add(operation);
-    try {
-      return await operation;
-    } finally {
-      this.#helping.delete(operation);
-    }
-  }
-
   async #detach(): Promise<void> {
     const { arena, memory, frames, plan, holder } = this.#parts;
     this.#state = 'detached';
@@ -197,7 +182,7 @@ export class MemoryWindow implements Window {
   async #dispose(): Promise<void> {
     await this.detach();
     await this.#parted;
-    await Promise.allSettled(this.#helping);
+    await this.#helpers.settled();
     const { arena, memory, release } = this.#parts;
     try {
       // Where this fails, the range stays out of use until the end of the function.
@@ -214,7 +199,7 @@ export class MemoryWindow implements Window {
     return createRegisters(this.lengthBytes, {
       read: (offsetBytes, width) => {
         if (this.#state !== 'connected') return allOnes(width);
-        const value = view.read(memory.at + offsetBytes, width);
+        const value = view.load(memory.at + offsetBytes, width);
         this.checkTruncated();
         return value;
       },
@@ -223,7 +208,7 @@ export class MemoryWindow implements Window {
           throw new LessorError('WINDOW_READ_ONLY', `a write at ${hex(offsetBytes)}`);
         }
         if (this.#state !== 'connected') return undefined;
-        view.write(memory.at + offsetBytes, width, value);
+        view.store(memory.at + offsetBytes, width, value);
         this.checkTruncated();
         return undefined;
       },

@@ -11,6 +11,7 @@ import type {
   Value,
   Width,
 } from '../../device/types.js';
+import { Words } from '../../device/words.js';
 import { faultReasons } from '../../iommu/types.js';
 
 /** Registers of region 0, byte offsets. */
@@ -70,7 +71,7 @@ export class CounterDevice implements PciDevice {
   readonly config: DeviceConfig;
   readonly regions: readonly DeviceRegion[];
   readonly #options: CounterOptions;
-  readonly #storage = new ArrayBuffer(64);
+  readonly #storage = new Words(new ArrayBuffer(64));
   readonly #dma = new Uint32Array(6);
   #bus: Bus | undefined;
   #counters: Counter[] = [];
@@ -125,7 +126,7 @@ export class CounterDevice implements PciDevice {
     const register = counterRegister;
     if (region !== 0) return width === 8 ? 0n : 0;
     if (offsetBytes >= register.STORAGE && offsetBytes < register.INTERRUPT) {
-      return this.#stored(offsetBytes - register.STORAGE, width);
+      return this.#storage.load(offsetBytes - register.STORAGE, width);
     }
     if (offsetBytes === register.ID) return counterId;
     if (offsetBytes === register.STEPS) return this.#steps;
@@ -142,7 +143,7 @@ export class CounterDevice implements PciDevice {
     const register = counterRegister;
     if (region !== 0) return;
     if (offsetBytes >= register.STORAGE && offsetBytes < register.INTERRUPT) {
-      this.#store(offsetBytes - register.STORAGE, width, value);
+      this.#storage.store(offsetBytes - register.STORAGE, width, value);
     } else if (offsetBytes === register.INTERRUPT) this.#bus!.interrupt(Number(value));
     else if (offsetBytes === register.MANNERS) this.#manners = Number(value);
     else if (offsetBytes === register.LATER) this.#laterTurns = Number(value);
@@ -221,20 +222,6 @@ export class CounterDevice implements PciDevice {
       await new Promise((resolve) => setImmediate(resolve));
     }
     return turns;
-  }
-
-  #stored(at: number, width: Width): Value {
-    if (width === 8) return new BigUint64Array(this.#storage)[at / 8]!;
-    if (width === 4) return new Uint32Array(this.#storage)[at / 4]!;
-    if (width === 2) return new Uint16Array(this.#storage)[at / 2]!;
-    return new Uint8Array(this.#storage)[at]!;
-  }
-
-  #store(at: number, width: Width, value: Value): void {
-    if (width === 8) new BigUint64Array(this.#storage)[at / 8] = BigInt(value);
-    else if (width === 4) new Uint32Array(this.#storage)[at / 4] = Number(value);
-    else if (width === 2) new Uint16Array(this.#storage)[at / 2] = Number(value);
-    else new Uint8Array(this.#storage)[at] = Number(value);
   }
 
   #runDma(command: number): void {

@@ -1,7 +1,7 @@
 // A window of a served function with memory of its own: a memfd that is made, sealed and truncated
 // here, and that the server shows the device from connect to detach. This process never maps it;
 // its own accesses are messages.
-import { errnoOf, isLessorError, isOsError, LessorError } from '../../base/errors.js';
+import { errnoOf, isOsError, LessorError } from '../../base/errors.js';
 import { Listeners } from '../../base/listeners.js';
 import type { Logger } from '../../base/log.js';
 import type { Fd } from '../../os/fd.js';
@@ -11,7 +11,7 @@ import { windowCommand, windowCommandRecord } from '../../uapi/window-region.js'
 import type { ReconnectingClient } from '../../vfio-user/reconnect.js';
 import { type DeviceAccess, MessageWindow } from '../message-window.js';
 import type { BackingSpec, Registers, Window } from '../types.js';
-import { sealWindow } from '../window-seals.js';
+import { WindowHelpers } from '../window-helpers.js';
 
 export interface MappedWindowMemory {
   /** Writable, for truncation. */
@@ -63,8 +63,7 @@ export class MappedWindow implements Window {
   readonly #parts: MappedWindowParts;
   readonly #messages: MessageWindow;
   readonly #truncated = new Listeners<void>();
-  /** Helper operations under way: they need the descriptors. */
-  readonly #helping = new Set<Promise<unknown>>();
+  readonly #helpers: WindowHelpers;
   #state: 'open' | 'connecting' | 'connected' | 'detached' = 'open';
   #isTruncated = false;
   #connecting: Promise<void> | undefined;
@@ -75,6 +74,7 @@ export class MappedWindow implements Window {
     const { spec, lengthBytes } = parts;
     this.#parts = parts;
     this.lengthBytes = lengthBytes;
+    this.#helpers = new WindowHelpers({ ...parts, fd: parts.window.ownFd });
     this.#messages = new MessageWindow(spec, lengthBytes, this.#watched(), () => undefined);
     this.registers = this.#messages.registers;
   }
@@ -103,17 +103,9 @@ export class MappedWindow implements Window {
 
   async zap(deadlineMs: number): Promise<'gone' | 'orphan'> {
     await this.detach();
-    const { helpers, window, uid, log } = this.#parts;
     if (this.#disposing) throw new LessorError('WINDOW_REVOKED', 'the window was disposed');
-    try {
-      // A server that kept its mapping in spite of what it answered loses the bytes too.
-      await this.#help(helpers.truncate(window.ownFd, 0, { uid, deadlineMs }));
-      return 'gone';
-    } catch (error) {
-      if (!isLessorError(error) && !isOsError(error)) throw error;
-      log.warn('window left to its holder', { uid, reason: error.message });
-      return 'orphan';
-    }
+    // A server that kept its mapping in spite of what it answered loses the bytes too.
+    return this.#helpers.zap(deadlineMs);
   }
 
   /** Noticed when a message next reaches the window. */
@@ -129,8 +121,7 @@ export class MappedWindow implements Window {
   async #connect(): Promise<void> {
     this.#state = 'connecting';
     try {
-      const { helpers, window, uid } = this.#parts;
-      await this.#help(sealWindow(helpers, window.ownFd, this.lengthBytes, uid));
+      await this.#helpers.seal();
       await this.#join();
       this.#checkConnecting();
       await this.#messages.connect();
@@ -201,15 +192,6 @@ export class MappedWindow implements Window {
     };
   }
 
-  async #help<T>(operation: Promise<T>): Promise<T> {
-    this.#helping.add(operation);
-    try {
-      return await operation;
-    } finally {
-      this.#helping.delete(operation);
-    }
-  }
-
   async #detach(): Promise<void> {
     this.#state = 'detached';
     const { client, window } = this.#parts;
@@ -220,7 +202,7 @@ export class MappedWindow implements Window {
 
   async #dispose(): Promise<void> {
     await this.detach();
-    await Promise.allSettled(this.#helping);
+    await this.#helpers.settled();
     const { window, release } = this.#parts;
     window.clientFd.close();
     window.ownFd.close();

@@ -4,6 +4,7 @@ import { isOsError, LessorError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import { hex, iovaEnd, isAligned } from '../../base/units.js';
 import type { FrameSpec } from '../../device/types.js';
+import { Words } from '../../device/words.js';
 import type { Fd } from '../../os/fd.js';
 import type { Mapping, MemoryOs } from '../../os/memory-types.js';
 import { VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE } from '../../uapi/vfio.js';
@@ -20,7 +21,6 @@ import {
 import type { DmaMapRequest, DmaRange, EndpointRegion } from '../endpoint.js';
 import type { FrameMemory } from './frame-memory.js';
 import type { DevicePlan } from './region-plan.js';
-import { Words } from './words.js';
 
 export interface DetachableWindowsParts {
   readonly memory: MemoryOs;

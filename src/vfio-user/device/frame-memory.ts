@@ -3,6 +3,7 @@
 // memory for a while.
 import { assert } from '../../base/errors.js';
 import type { Frame, FrameSpec, Value, Width } from '../../device/types.js';
+import { Words } from '../../device/words.js';
 import type { Fd } from '../../os/fd.js';
 import {
   F_SEAL_GROW,
@@ -12,7 +13,6 @@ import {
   type MemoryOs,
 } from '../../os/memory-types.js';
 import type { PlannedRegion } from './region-plan.js';
-import { Words } from './words.js';
 
 /** Nobody can take the memory away under the device, nor keep it from being written. */
 const seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;

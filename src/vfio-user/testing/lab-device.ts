@@ -13,6 +13,7 @@ import type {
   Value,
   Width,
 } from '../../device/types.js';
+import { Words } from '../../device/words.js';
 import { faultReasons } from '../../iommu/types.js';
 
 /** Registers of BAR0, byte offsets. */
@@ -80,7 +81,7 @@ export class LabDevice implements PciDevice {
   #wakeAtMs = Number.POSITIVE_INFINITY;
   #manners = 0;
   #isStopped = false;
-  readonly #storage = new ArrayBuffer(64);
+  readonly #storage = new Words(new ArrayBuffer(64));
   #dmaIova = 0n;
   #dmaLength = 0;
   #dmaByte = 0;
@@ -122,10 +123,10 @@ export class LabDevice implements PciDevice {
     start: () => {
       this.#isStopped = false;
     },
-    save: () => new Uint8Array(this.#storage.slice(0)),
+    save: () => this.#storage.u8.slice(),
     load: (state) => {
       if (state.length !== 64) throw new LessorError('INVALID_ARGUMENT', 'no state of a lab');
-      new Uint8Array(this.#storage).set(state);
+      this.#storage.u8.set(state);
     },
   };
 
@@ -145,7 +146,7 @@ export class LabDevice implements PciDevice {
     const register = labRegister;
     if (region !== 0) return width === 8 ? BigInt(offsetBytes) : offsetBytes & 0xff;
     if (offsetBytes >= register.STORAGE && offsetBytes < register.INTERRUPT) {
-      return this.#stored(offsetBytes - register.STORAGE, width);
+      return this.#storage.load(offsetBytes - register.STORAGE, width);
     }
     switch (offsetBytes) {
       case register.ID:
@@ -172,7 +173,7 @@ export class LabDevice implements PciDevice {
     const register = labRegister;
     if (region !== 0) return undefined;
     if (offsetBytes >= register.STORAGE && offsetBytes < register.INTERRUPT) {
-      this.#store(offsetBytes - register.STORAGE, width, value);
+      this.#storage.store(offsetBytes - register.STORAGE, width, value);
       return undefined;
     }
     switch (offsetBytes) {
@@ -286,19 +287,5 @@ export class LabDevice implements PciDevice {
       if (!isWrite) this.#dmaByte = bytes.reduce((sum, byte) => sum + byte, 0);
     };
     return fault instanceof Promise ? fault.then(finish) : finish(fault);
-  }
-
-  #stored(at: number, width: Width): Value {
-    if (width === 8) return new BigUint64Array(this.#storage)[at / 8]!;
-    if (width === 4) return new Uint32Array(this.#storage)[at / 4]!;
-    if (width === 2) return new Uint16Array(this.#storage)[at / 2]!;
-    return new Uint8Array(this.#storage)[at]!;
-  }
-
-  #store(at: number, width: Width, value: Value): void {
-    if (width === 8) new BigUint64Array(this.#storage)[at / 8] = BigInt(value);
-    else if (width === 4) new Uint32Array(this.#storage)[at / 4] = Number(value);
-    else if (width === 2) new Uint16Array(this.#storage)[at / 2] = Number(value);
-    else new Uint8Array(this.#storage)[at] = Number(value);
   }
 }

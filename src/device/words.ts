@@ -1,5 +1,5 @@
 // Memory in words of each width: exactly one access of that width per load or store.
-import type { Value, Width } from '../../device/types.js';
+import type { Value, Width } from './types.js';
 
 export class Words {
   readonly u8: Uint8Array;
@@ -22,7 +22,11 @@ export class Words {
     return width === 2 ? this.u16[offsetBytes / 2]! : this.u8[offsetBytes]!;
   }
 
-  /** @param offsetBytes - Inside, aligned to `width`. */
+  /**
+   * Ordered before whatever is loaded after it: a doorbell, then the device's need to be woken.
+   *
+   * @param offsetBytes - Inside, aligned to `width`.
+   */
   store(offsetBytes: number, width: Width, value: Value): void {
     if (width === 4) Atomics.store(this.u32, offsetBytes / 4, Number(value));
     else if (width === 8) Atomics.store(this.u64, offsetBytes / 8, BigInt(value));
