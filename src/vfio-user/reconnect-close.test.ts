@@ -1,64 +1,18 @@
 // Closing a reconnecting client, at whatever moment.
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Fd } from '../os/fd.js';
+import { describe, expect, it } from 'vitest';
 import type { StreamHandler, StreamSocket } from '../os/socket-types.js';
 import {
-  connectReconnecting,
-  type ReconnectEvent,
-  type ReconnectingClient,
-  type ReconnectOptions,
-} from './reconnect.js';
-import { ManualClock } from './testing/manual-clock.js';
-import { MortalServer } from './testing/mortal-server.js';
-import { memoryWorld, turns, until, type World } from './testing/world.js';
+  connect,
+  map,
+  pass,
+  server,
+  types,
+  useReconnectLab,
+  world,
+} from './testing/reconnect-lab.js';
+import { turns, until } from './testing/world.js';
 
-let world: World;
-let clock: ManualClock;
-let server: MortalServer;
-let client: ReconnectingClient | undefined;
-let events: ReconnectEvent[];
-
-beforeEach(() => {
-  world = memoryWorld();
-  clock = new ManualClock();
-  server = new MortalServer(world, clock);
-  events = [];
-});
-
-afterEach(async () => {
-  client?.close();
-  client = undefined;
-  server.close();
-  await until(() => world.left().length === 0, `nothing is left open: ${world.left().join()}`);
-  expect(clock.timerCount).toBe(0);
-});
-
-async function connect(options: Partial<ReconnectOptions> = {}): Promise<ReconnectingClient> {
-  client = await connectReconnecting({ clock, dial: server.dial, ...options });
-  client.onEvent((event) => events.push(event));
-  return client;
-}
-
-function types(): string[] {
-  return events.map(({ type }) => type);
-}
-
-/** More turns of the event loop than a server needs to answer all that an attempt asks. */
-const attemptTurns = 150;
-
-/** Lets time pass in small steps, and everything in them happen. */
-async function pass(ms: number, stepMs = 25): Promise<void> {
-  for (let passed = 0; passed < ms; passed += stepMs) {
-    const { dials } = server;
-    clock.advance(stepMs);
-    await turns(server.dials > dials ? attemptTurns : 4);
-  }
-}
-
-function map(iova: bigint, fd: Fd | undefined) {
-  const shape = { iova, lengthBytes: 4096n, offsetBytes: 0n, readable: true, writable: true };
-  return { ...shape, ...(fd === undefined ? {} : { fd }) };
-}
+useReconnectLab();
 
 /** So many steps of the queue of promises later. */
 function after(steps: number, then: () => void): void {
