@@ -2,7 +2,7 @@
 // under the plain requester id.
 import { LessorError } from '../base/errors.js';
 import { type Iova, toCount } from '../base/units.js';
-import { IOMMU_HWPT_ALLOC_PASID } from './iommufd.js';
+import { IOMMU_HWPT_ALLOC_PASID } from '../uapi/iommufd.js';
 import { type AddressSpacesOptions, causeOf, type Root, Share } from './space-share.js';
 import type { AddressSpace } from './types.js';
 

@@ -1,73 +1,28 @@
 // iommufd as a program sees it: synchronous, shaped like the ioctls, exact in its errnos. Soft and
-// kernel implementations stand behind it. Structure sizes and reserved fields are the codec's.
+// kernel implementations stand behind it.
 //
-// All calls throw OsError with the errno that Linux gives. Addresses and lengths are exact u64.
-import type { Fd } from '../os/fd.js';
-import type { DmaAccount } from './types.js';
-
-/** Flags of maps, @see linux/iommufd.h */
-export const IOMMU_IOAS_MAP_FIXED_IOVA = 1;
-export const IOMMU_IOAS_MAP_WRITEABLE = 2;
-export const IOMMU_IOAS_MAP_READABLE = 4;
-/** Flag of `hwptAlloc`. */
-export const IOMMU_HWPT_ALLOC_PASID = 8;
-
-export const u64Max = 0xffff_ffff_ffff_ffffn;
-
-/** Both ends are inside. */
-export interface IovaRange {
-  readonly start: bigint;
-  readonly last: bigint;
-}
-
-export interface MapFileRequest {
-  readonly flags: number;
-  readonly ioasId: number;
-  /** Not owned. */
-  readonly fd: Fd;
-  /** Byte offset in the file. */
-  readonly start: bigint;
-  readonly length: bigint;
-  /** Where, with FIXED_IOVA; else ignored but for one check. */
-  readonly iova: bigint;
-  /** Who pays for what gets pinned; the kernel charges the process instead. */
-  readonly account?: DmaAccount | undefined;
-}
-
-/** A map at a fixed IOVA whose whole numbers are at most 2^53, and its flags but for FIXED_IOVA. */
-export interface LowMapRequest {
-  readonly flags: number;
-  readonly ioasId: number;
-  /** Not owned. Absent: memory that only messages reach, as `ioasMapUnreachable`. */
-  readonly fd: Fd | undefined;
-  /** Byte offset in the file. */
-  readonly start: number;
-  readonly length: number;
-  readonly iova: number;
-  readonly account: DmaAccount | undefined;
-}
-
-export interface UnmapRequest {
-  readonly ioasId: number;
-  readonly iova: bigint;
-  readonly length: bigint;
-}
-
-export interface IovaRangesResult {
-  /** At most as many as asked for. */
-  readonly ranges: readonly IovaRange[];
-  /** How many there are. */
-  readonly rangeCount: number;
-  readonly alignment: bigint;
-  /** Set when there are more than asked for; the rest of the result is valid. */
-  readonly errno: 'EMSGSIZE' | undefined;
-}
-
-export interface HwptAllocRequest {
-  readonly flags: number;
-  readonly devId: number;
-  readonly ptId: number;
-}
+// All calls throw OsError with the errno that Linux gives.
+import type {
+  ContainerInfo,
+  CopyRequest,
+  DirtyBitmapRequest,
+  DmaMapRequest,
+  DmaUnmapRequest,
+  HwInfo,
+  HwInfoRequest,
+  HwptAllocRequest,
+  HwptInvalidateRequest,
+  HwptInvalidateResult,
+  IovaRange,
+  IovaRangesResult,
+  LowMapRequest,
+  MapFileRequest,
+  MapRequest,
+  OptionRequest,
+  SetDirtyTrackingRequest,
+  UnmapRequest,
+  VfioIoasRequest,
+} from './requests.js';
 
 /** A mapping whose memory was truncated by its owner. */
 export interface MemoryGone {
@@ -98,6 +53,75 @@ export interface IommuDevice extends Disposable {
   detach(pasid?: number): void;
   /** Detaches everything and gives up the object. */
   close(): void;
+}
+
+/** Page requests of devices and their answers, as the file of a fault queue. */
+export interface FaultQueue extends Disposable {
+  /**
+   * Whole groups of `iommu_hwpt_pgfault` records; empty when none are pending. Never blocks.
+   *
+   * @param lengthBytes - What the caller has room for.
+   * @throws OsError `ESPIPE` when it is no multiple of a record, `EINVAL` when a group does not fit
+   */
+  read(lengthBytes: number): Uint8Array;
+  /**
+   * Answers with `iommu_hwpt_page_response` records.
+   *
+   * @returns Bytes taken: fewer than given when a later record is refused.
+   * @throws OsError `ESPIPE`, `EINVAL` for the first record
+   */
+  write(responses: Uint8Array): number;
+  /** True when `read` has something. */
+  isReadable(): boolean;
+  /** Answers nothing: what is open stays so until the device leaves. */
+  close(): void;
+}
+
+/** Calls for address spaces beyond those that every lease needs. */
+export interface IoasCalls {
+  /**
+   * Maps memory of the calling process. All or nothing.
+   *
+   * @returns The IOVA. @throws OsError
+   */
+  ioasMap(request: MapRequest): bigint;
+  /** @returns The destination IOVA. @throws OsError */
+  ioasCopy(request: CopyRequest): bigint;
+  /** @returns The value, set or got. @throws OsError */
+  option(request: OptionRequest): bigint;
+  /** All file mappings of the context belong to the calling process from now on. @throws OsError */
+  changeProcess(): void;
+  /** @returns The id of the IOAS for container calls. @throws OsError */
+  vfioIoas(request: VfioIoasRequest): number;
+}
+
+/** Calls for what devices see beyond an attach. */
+export interface HwptCalls {
+  /** @throws OsError `EOPNOTSUPP`, `ENOENT` */
+  hwInfo(request: HwInfoRequest): HwInfo;
+  /** Errors of single entries are in the result. @throws OsError */
+  hwptInvalidate(request: HwptInvalidateRequest): HwptInvalidateResult;
+  /** @throws OsError `EOPNOTSUPP`, `ENOENT` */
+  setDirtyTracking(request: SetDirtyTrackingRequest): void;
+  /** Sets bits for what devices wrote, and forgets it unless NO_CLEAR. @throws OsError */
+  getDirtyBitmap(request: DirtyBitmapRequest): void;
+  /** @throws OsError `EOPNOTSUPP` */
+  faultQueueAlloc(flags?: number): { readonly faultId: number; readonly queue: FaultQueue };
+}
+
+/** The legacy container, over the IOAS of `vfioIoas` or by the type1 driver. */
+export interface VfioContainer {
+  apiVersion(): number;
+  /** 0: not supported. @throws OsError `ENODEV` */
+  checkExtension(extension: number): number;
+  /** @throws OsError `EINVAL`, `ENODEV` */
+  setIommu(type: number): void;
+  /** @throws OsError */
+  mapDma(request: DmaMapRequest): void;
+  /** @returns Bytes removed. @throws OsError */
+  unmapDma(request: DmaUnmapRequest): bigint;
+  /** @throws OsError `ENODEV` */
+  containerInfo(): ContainerInfo;
 }
 
 export interface Iommufd extends Disposable {

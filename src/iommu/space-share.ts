@@ -7,11 +7,9 @@ import {
   IOMMU_IOAS_MAP_FIXED_IOVA,
   IOMMU_IOAS_MAP_READABLE,
   IOMMU_IOAS_MAP_WRITEABLE,
-  type IommuDevice,
-  type Iommufd,
-  type LowMapRequest,
-  u64Max,
-} from './iommufd.js';
+} from '../uapi/iommufd.js';
+import type { IommuDevice, Iommufd } from './iommufd.js';
+import { type LowMapRequest, u64Max } from './requests.js';
 import type { Access, AddressSpace, DmaAccount, DmaMapping, DmaMemory } from './types.js';
 
 /** Mappings that a dispose removes before it lets others run. */

@@ -1,7 +1,7 @@
 // What the parts of one soft iommufd share.
 import { assert, isLessorError, type OsError } from '../../base/errors.js';
 import type { Fd } from '../../os/fd.js';
-import { IOMMU_IOAS_MAP_WRITEABLE } from '../iommufd.js';
+import { IOMMU_IOAS_MAP_WRITEABLE } from '../../uapi/iommufd.js';
 import type { Area } from './area.js';
 import type { Extents } from './extents.js';
 import type { Hwpt } from './hwpt.js';

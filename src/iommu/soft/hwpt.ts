@@ -1,11 +1,7 @@
 // A paging HWPT: the page table through which devices see an IOAS, kept equal to its areas.
 import { iovaEnd } from '../../base/units.js';
-import {
-  IOMMU_IOAS_MAP_READABLE,
-  IOMMU_IOAS_MAP_WRITEABLE,
-  type IovaRange,
-  u64Max,
-} from '../iommufd.js';
+import { IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } from '../../uapi/iommufd.js';
+import { type IovaRange, u64Max } from '../requests.js';
 import type { DmaAccount } from '../types.js';
 import type { Area } from './area.js';
 import { pin, pinError, releaseWhenSettled, type SoftContext } from './context.js';

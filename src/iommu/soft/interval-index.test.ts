@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { u64Max } from '../iommufd.js';
+import { u64Max } from '../requests.js';
 import { type Interval, IntervalIndex } from './interval-index.js';
 
 /** As simple as it gets. */

@@ -1,5 +1,5 @@
 // One IOAS: areas, reservations, allowed ranges and alignment, in exact u64; and its domains.
-import { type IovaRange, u64Max } from '../iommufd.js';
+import { type IovaRange, u64Max } from '../requests.js';
 import { AreaIndex } from './area-index.js';
 import { pageBytes } from './entry.js';
 import type { Hwpt } from './hwpt.js';

@@ -6,10 +6,8 @@ import {
   IOMMU_IOAS_MAP_FIXED_IOVA,
   IOMMU_IOAS_MAP_READABLE,
   IOMMU_IOAS_MAP_WRITEABLE,
-  type LowMapRequest,
-  type MapFileRequest,
-  u64Max,
-} from '../iommufd.js';
+} from '../../uapi/iommufd.js';
+import { type LowMapRequest, type MapFileRequest, u64Max } from '../requests.js';
 import { Area } from './area.js';
 import { findIoas, pin, releaseWhenSettled, type SoftContext } from './context.js';
 import { pageBytes } from './entry.js';

@@ -1,6 +1,6 @@
 // Where a map goes: the checks of a fixed IOVA, and first-fit for an automatic one.
 // @see linux drivers/iommu/iommufd/io_pagetable.c iopt_alloc_iova, iopt_check_iova
-import { type IovaRange, u64Max } from '../iommufd.js';
+import { type IovaRange, u64Max } from '../requests.js';
 import { largeBytes, pageBytes } from './entry.js';
 import { type Ioas, maximum, minimum } from './ioas.js';
 import { fail } from './objects.js';

@@ -1,7 +1,8 @@
 // A device bound to a soft iommufd: attach, replace, detach, for its requester id and its PASIDs.
 // Devices of one group share what is attached to each slot.
 import { assert, isOsError } from '../../base/errors.js';
-import type { IommuDevice, IovaRange } from '../iommufd.js';
+import type { IommuDevice } from '../iommufd.js';
+import type { IovaRange } from '../requests.js';
 import { releaseWhenSettled, type SoftContext } from './context.js';
 import { pageBytes } from './entry.js';
 import { Hwpt } from './hwpt.js';

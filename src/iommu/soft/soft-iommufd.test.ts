@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isOsError } from '../../base/errors.js';
 import { MiB } from '../../base/units.js';
-import { type MapFileRequest, u64Max } from '../iommufd.js';
+import { type MapFileRequest, u64Max } from '../requests.js';
 import { createSoftWorld, type SoftWorld } from '../testing/soft-world.js';
 import { faultNumber } from './device-iommu.js';
 

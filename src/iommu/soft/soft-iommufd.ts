@@ -1,18 +1,16 @@
 // iommufd in software: the same calls, in the same order of checks, over page tables that a device
 // worker walks. @see linux Documentation/userspace-api/iommufd.rst
 import { Listeners } from '../../base/listeners.js';
-import {
-  type HwptAllocRequest,
-  IOMMU_HWPT_ALLOC_PASID,
-  type IommuDevice,
-  type Iommufd,
-  type IovaRange,
-  type IovaRangesResult,
-  type LowMapRequest,
-  type MapFileRequest,
-  type MemoryGone,
-  type UnmapRequest,
-} from '../iommufd.js';
+import { IOMMU_HWPT_ALLOC_PASID } from '../../uapi/iommufd.js';
+import type { IommuDevice, Iommufd, MemoryGone } from '../iommufd.js';
+import type {
+  HwptAllocRequest,
+  IovaRange,
+  IovaRangesResult,
+  LowMapRequest,
+  MapFileRequest,
+  UnmapRequest,
+} from '../requests.js';
 import type { Area } from './area.js';
 import { findIoas, type SoftContext, type SoftObject } from './context.js';
 import type { Extents } from './extents.js';

@@ -1,5 +1,5 @@
 // IOMMU_IOAS_UNMAP.
-import { type UnmapRequest, u64Max } from '../iommufd.js';
+import { type UnmapRequest, u64Max } from '../requests.js';
 import type { Area } from './area.js';
 import { AreaIndex } from './area-index.js';
 import { findIoas, releaseWhenSettled, type SoftContext } from './context.js';

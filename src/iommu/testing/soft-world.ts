@@ -1,6 +1,6 @@
 // A soft iommufd over fakes, for tests of its rules.
 import { GiB, MiB } from '../../base/units.js';
-import type { IovaRange } from '../iommufd.js';
+import type { IovaRange } from '../requests.js';
 import { createControl } from '../soft/control.js';
 import { DeviceIommu } from '../soft/device-iommu.js';
 import { Extents } from '../soft/extents.js';

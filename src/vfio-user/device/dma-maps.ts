@@ -5,7 +5,6 @@ import { isLessorError, LessorError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import { Serial } from '../../base/serial.js';
 import { hex, iovaEnd, MiB } from '../../base/units.js';
-import { IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } from '../../iommu/iommufd.js';
 import { type CheckedMap, checkMap, type MapRules } from '../../iommu/memory-check.js';
 import { generationWord } from '../../iommu/soft/control.js';
 import { DeviceIommu } from '../../iommu/soft/device-iommu.js';
@@ -14,6 +13,7 @@ import { createSoftIommu, type SoftIommu } from '../../iommu/soft/soft-iommu.js'
 import { causeOf } from '../../iommu/space-share.js';
 import type { Access, DmaAccount } from '../../iommu/types.js';
 import type { MemoryIdentity, MemoryOs } from '../../os/memory-types.js';
+import { IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } from '../../uapi/iommufd.js';
 import type { DmaMapRequest, DmaRange } from '../endpoint.js';
 import { joinArena, type SharedArena } from './shared-arena.js';
 
