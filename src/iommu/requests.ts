@@ -6,6 +6,13 @@ import type { DmaAccount } from './types.js';
 
 export const u64Max = 0xffff_ffff_ffff_ffffn;
 
+/** Bytes that a call looks at only when it comes to them; a Uint8Array is one. */
+export interface UserBytes {
+  readonly length: number;
+  /** A copy of [start, end). @throws OsError `EFAULT` */
+  slice(start: number, end: number): Uint8Array;
+}
+
 /** Both ends are inside. */
 export interface IovaRange {
   readonly start: bigint;
@@ -98,7 +105,7 @@ export interface HwptAllocRequest {
   readonly ptId: number;
   readonly dataType?: number;
   /** What a driver of the type wants to know; copied. */
-  readonly data?: Uint8Array;
+  readonly data?: UserBytes;
   /** Looked at with FAULT_ID_VALID. */
   readonly faultId?: number;
 }
@@ -110,7 +117,7 @@ export interface HwptInvalidateRequest {
   readonly entryLen: number;
   readonly entryNum: number;
   /** The entries, one after the other; absent: a null pointer. */
-  readonly data: Uint8Array | undefined;
+  readonly data: UserBytes | undefined;
 }
 
 export interface HwptInvalidateResult {

@@ -57,7 +57,7 @@ export class SoftIommufd implements Iommufd {
     };
   }
 
-  ioasAllowIovas(ioasId: number, ranges: readonly IovaRange[]): void {
+  ioasAllowIovas(ioasId: number, ranges: Iterable<IovaRange>): void {
     const call = 'IOMMU_IOAS_ALLOW_IOVAS';
     const ioas = findIoas(this.#context, ioasId, call);
     const allowed = new IntervalIndex<IovaRange>();
