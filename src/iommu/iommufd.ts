@@ -129,7 +129,11 @@ export interface Iommufd extends Disposable {
   ioasAlloc(flags?: number): number;
   /** What a map may use. @throws OsError `ENOENT` */
   ioasIovaRanges(ioasId: number, rangesMax: number): IovaRangesResult;
-  /** Replaces the list of ranges for automatic placement; checks each as it comes. @throws OsError */
+  /**
+   * Replaces the list of ranges for automatic placement, checking each as it comes.
+   *
+   * @throws OsError
+   */
   ioasAllowIovas(ioasId: number, ranges: Iterable<IovaRange>): void;
   /**
    * Maps a file. All or nothing.
