@@ -8,6 +8,7 @@ import type {
   DirtyBitmapRequest,
   DmaMapRequest,
   DmaUnmapRequest,
+  DmaUnmapResult,
   HwInfo,
   HwInfoRequest,
   HwptAllocRequest,
@@ -118,8 +119,12 @@ export interface VfioContainer {
   setIommu(type: number): void;
   /** @throws OsError */
   mapDma(request: DmaMapRequest): void;
-  /** @returns Bytes removed. @throws OsError */
-  unmapDma(request: DmaUnmapRequest): bigint;
+  /**
+   * What was removed is reported also with an error of the removal itself.
+   *
+   * @throws OsError when nothing is reported
+   */
+  unmapDma(request: DmaUnmapRequest): DmaUnmapResult;
   /** @throws OsError `ENODEV` */
   containerInfo(): ContainerInfo;
 }
