@@ -164,3 +164,22 @@ export function bytes(sizeBytes: number): FieldType<Uint8Array> {
     },
   };
 }
+
+/** A fixed number of values of one type, one after the other. */
+export function array<T>(type: FieldType<T>, count: number): FieldType<readonly T[]> {
+  const { sizeBytes } = type;
+  return {
+    sizeBytes: count * sizeBytes,
+    read(data, at, path) {
+      return Array.from({ length: count }, (_, i) => {
+        return type.read(data, at + i * sizeBytes, `${path}[${i}]`);
+      });
+    },
+    write(data, at, value, path) {
+      assert(value.length === count, `${path} has ${value.length} values`);
+      value.forEach((item, i) => {
+        type.write(data, at + i * sizeBytes, item, `${path}[${i}]`);
+      });
+    },
+  };
+}

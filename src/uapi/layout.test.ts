@@ -40,15 +40,13 @@ class HeaderText {
 function structChecks({ name, sizeBytes, offsets }: Described, text: HeaderText): string[] {
   const body = text.bodyOf(name);
   if (body === undefined) return [];
-  // Ours is what stands behind the capability header.
-  const shift = name === 'vfio_region_info_cap_sparse_mmap' ? 8 : 0;
   const fields = Object.entries(offsets);
   const known = fields.filter(([field]) => new RegExp(`\\b${field}\\b`).test(body));
   const checks = known.map(([field, offset]) => {
-    return `check("${name}.${field}", offsetof(struct ${name}, ${field}), ${offset + shift});`;
+    return `check("${name}.${field}", offsetof(struct ${name}, ${field}), ${offset});`;
   });
   if (known.length === fields.length) {
-    checks.push(`check("${name}", sizeof(struct ${name}), ${sizeBytes + shift});`);
+    checks.push(`check("${name}", sizeof(struct ${name}), ${sizeBytes});`);
   }
   return checks;
 }
@@ -59,7 +57,7 @@ function programFor(header: string, module: object): string {
   const lines = structsOf(module).flatMap((codec) => structChecks(codec, text));
   for (const [name, value] of Object.entries(module)) {
     if (typeof value !== 'number' || !text.defines(name)) continue;
-    lines.push(`check("${name}", ${name}, ${value});`);
+    lines.push(`check("${name}", (unsigned)${name}, ${value >>> 0}u);`);
   }
   const check = 'if (is != should) printf("%s is %ld, not %ld\\n", name, is, should);';
   return `#include <stddef.h>

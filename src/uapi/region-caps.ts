@@ -5,9 +5,9 @@ import {
   VFIO_REGION_INFO_CAP_SPARSE_MMAP,
   VFIO_REGION_INFO_CAP_TYPE,
   vfioInfoCapHeader,
+  vfioRegionInfoCapSparseMmap,
+  vfioRegionInfoCapType,
   vfioRegionSparseMmapArea,
-  vfioRegionType,
-  vfioSparseMmapCount,
 } from './vfio.js';
 
 /** A part of a region that may be mapped. */
@@ -16,7 +16,7 @@ export interface SparseArea {
   readonly lengthBytes: number;
 }
 
-const areasOffset = vfioInfoCapHeader.sizeBytes + vfioSparseMmapCount.sizeBytes;
+const areasOffset = vfioRegionInfoCapSparseMmap.sizeBytes;
 /** More capabilities than this in one chain is a loop or nonsense. */
 const chainMax = 32;
 
@@ -33,7 +33,7 @@ export interface RegionCaps {
   readonly type?: RegionType | undefined;
 }
 
-const typeBytes = vfioRegionType.sizeBytes;
+const typeBytes = vfioRegionInfoCapType.sizeBytes;
 
 function sparseCapBytes(areaCount: number): number {
   return areasOffset + areaCount * vfioRegionSparseMmapArea.sizeBytes;
@@ -46,9 +46,8 @@ function encodeSparseCap(
   next: number,
 ): void {
   const id = VFIO_REGION_INFO_CAP_SPARSE_MMAP;
-  vfioInfoCapHeader.encodeAt({ id, version: 1, next }, into, offsetBytes);
-  const countAt = offsetBytes + vfioInfoCapHeader.sizeBytes;
-  vfioSparseMmapCount.encodeAt({ nr_areas: areas.length }, into, countAt);
+  const cap = { header: { id, version: 1, next }, nr_areas: areas.length };
+  vfioRegionInfoCapSparseMmap.encodeAt(cap, into, offsetBytes);
   areas.forEach((area, index) => {
     const at = offsetBytes + areasOffset + index * vfioRegionSparseMmapArea.sizeBytes;
     const value = { offset: area.offsetBytes, size: area.lengthBytes };
@@ -76,11 +75,12 @@ export function encodeRegionCaps(
   }
   if (type === undefined) return;
   const id = VFIO_REGION_INFO_CAP_TYPE;
-  vfioRegionType.encodeAt({ id, version: 1, next: 0, ...type }, into, at);
+  const header = { id, version: 1, next: 0 };
+  vfioRegionInfoCapType.encodeAt({ header, ...type }, into, at);
 }
 
 function decodeAreas(info: Uint8Array, at: number, regionBytes: number): SparseArea[] {
-  const { nr_areas } = vfioSparseMmapCount.decodeAt(info, at + vfioInfoCapHeader.sizeBytes);
+  const { nr_areas } = vfioRegionInfoCapSparseMmap.decodeAt(info, at);
   const field = 'vfio_region_info_cap_sparse_mmap';
   const areas: SparseArea[] = [];
   // However many are said to be there, the first that does not fit in `info` is refused.
@@ -97,7 +97,7 @@ function decodeAreas(info: Uint8Array, at: number, regionBytes: number): SparseA
 }
 
 function decodeType(info: Uint8Array, at: number): RegionType {
-  const { type, subtype } = vfioRegionType.decodeAt(info, at);
+  const { type, subtype } = vfioRegionInfoCapType.decodeAt(info, at);
   return { type, subtype };
 }
 

@@ -1,7 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AssertionFailure, ProtocolError } from '../base/errors.js';
-import { bytes, flags32, reserved, s32, struct, u8, u16, u32, u64, u64Number } from './struct.js';
+import {
+  array,
+  bytes,
+  flags32,
+  reserved,
+  s32,
+  struct,
+  u8,
+  u16,
+  u32,
+  u64,
+  u64Number,
+} from './struct.js';
 
 const inner = struct('inner', 3, { a: u8, b: u16 });
 const sample = struct('sample', 42, {
@@ -52,6 +64,19 @@ describe('struct', () => {
 
   it('names offsets, reserved fields included', () => {
     expect(sample.offsets).toMatchObject({ small: 0, pad: 1, medium: 2, raw: 32, nested: 39 });
+  });
+
+  it('lays out an array one value after the other, and names the one that is wrong', () => {
+    const codec = struct('listed', 10, { first: u16, list: array(u32, 2) });
+    const bytes = fromHex('0100 02000000 fffffffe');
+    expect(codec.encode({ first: 1, list: [2, 0xfeff_ffff] })).toEqual(bytes);
+    expect(codec.decode(bytes)).toEqual({ first: 1, list: [2, 0xfeff_ffff] });
+    expect(() => codec.encode({ first: 1, list: [2] })).toThrow(AssertionFailure);
+    expect(() => codec.encode({ first: 1, list: [2, -1] })).toThrow(/listed.list\[1\]/);
+    const exact = struct('exact', 16, { list: array(u64Number, 2) });
+    const wide = fromHex('0000000000000000 0000000000002000');
+    const error = errorOf(() => exact.decode(wide)) as ProtocolError;
+    expect(error).toMatchObject({ field: 'exact.list[1]', offsetBytes: 8 });
   });
 
   it('does not load when the sizes do not sum to the declared one', () => {

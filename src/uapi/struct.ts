@@ -2,7 +2,7 @@
 import { assert, ProtocolError } from '../base/errors.js';
 import type { FieldType, ReservedField } from './fields.js';
 
-export { bytes, flags32, reserved, s32, u8, u16, u32, u64, u64Number } from './fields.js';
+export { array, bytes, flags32, reserved, s32, u8, u16, u32, u64, u64Number } from './fields.js';
 
 export type Fields = Readonly<Record<string, FieldType<unknown>>>;
 
