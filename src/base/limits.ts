@@ -95,7 +95,7 @@ export const limits = {
   placedBytesPerListenMax: 3 * 1024 ** 3,
   /** Bytes of client memory placed in the arena in all. */
   placedBytesMax: 3 * 1024 ** 3,
-  /** 4 KiB page-table pages of one lease. */
+  /** Page-table pages of one lease, 2 KiB each. */
   tablePagesPerLeaseMax: 16_384,
   /** Bytes of one window: the size of the all-ones memfd behind the SIGBUS guard. */
   windowBytesMax: 16 * 1024 * 1024,

@@ -4,6 +4,7 @@ import { GiB, type Iova, MiB } from '../base/units.js';
 import { openAddressSpaces } from './address-space.js';
 import type { Iommufd } from './iommufd.js';
 import { DeviceIommu, faultReasonOf } from './soft/device-iommu.js';
+import { nodeBytes } from './soft/node-pool.js';
 import { createSoftIommu, type SoftIommuOptions } from './soft/soft-iommu.js';
 import { FakeArena, FakeMemory } from './testing/fake-memory.js';
 import { ManualClock } from './testing/manual-clock.js';
@@ -261,7 +262,7 @@ describe('address space', () => {
   });
 
   test('an open that runs out of table pages leaves nothing', () => {
-    const world = setUp({ tableBytes: 3 * 4096 });
+    const world = setUp({ tableBytes: 3 * nodeBytes });
     world.iommu.spaces.open({ pasid: 1 });
     world.iommu.spaces.open({ pasid: 2 });
     expect(() => world.iommu.spaces.open({ pasid: 3 })).toThrowError(

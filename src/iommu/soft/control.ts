@@ -1,4 +1,5 @@
 // The words that the main thread and a device worker share, and what is handed to the worker.
+import type { SmallestPage } from './entry.js';
 
 /** Handles of one function's IOMMU; all of them may be posted to a worker. */
 export interface IommuHandles {
@@ -8,6 +9,8 @@ export interface IommuHandles {
   readonly pasids: SharedArrayBuffer;
   /** Invalidation words, below. */
   readonly control: SharedArrayBuffer;
+  /** Of every table that the PASIDs lead to. Default 4096. */
+  readonly smallestPage?: SmallestPage;
 }
 
 // One cache line each: the worker writes `seen` and `state`, the main thread the others.
@@ -19,9 +22,7 @@ export const seenWord = 16;
 export const stateWord = 32;
 /** Grows with every wake-up. */
 export const wakeWord = 48;
-/** Non-zero: translations set accessed and dirty flags. */
-export const trackWord = 64;
-const wordCount = 80;
+const wordCount = 64;
 
 /** No translation is held, and the generation is read before the next one is made. */
 export const stateAsleep = 0;

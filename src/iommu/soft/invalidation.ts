@@ -2,15 +2,7 @@
 // again once the device acknowledged a later generation, or sleeps. Never a blocking wait.
 import type { Clock } from '../../base/clock.js';
 import { LessorError } from '../../base/errors.js';
-import {
-  generationWord,
-  hasSeen,
-  seenWord,
-  stateAsleep,
-  stateWord,
-  trackWord,
-  wakeWord,
-} from './control.js';
+import { generationWord, hasSeen, seenWord, stateAsleep, stateWord, wakeWord } from './control.js';
 
 const spinMs = 0.02;
 /** Bounds the spin where the clock stands still. */
@@ -96,11 +88,6 @@ export class Invalidation {
     Atomics.store(this.#words, stateWord, stateAsleep);
     Atomics.notify(this.#words, seenWord);
     this.#settle();
-  }
-
-  /** Accessed and dirty flags are kept from now on, or no more. */
-  setTracking(isOn: boolean): void {
-    Atomics.store(this.#words, trackWord, isOn ? 1 : 0);
   }
 
   #isAsleep(): boolean {

@@ -2,9 +2,10 @@
 // who pays for a node, how many entries it holds, and which nodes wait for an acknowledgement.
 import { assert, LessorError } from '../../base/errors.js';
 import type { DmaAccount } from '../types.js';
-import { nodeWords, versionUnit } from './entry.js';
+import { nodeWords } from './entry.js';
 
-const nodeBytes = nodeWords * 4;
+/** Of one table page. */
+export const nodeBytes = nodeWords * 4;
 
 /** The table pages that one user of one address space pays for. */
 export class TableCharge {
@@ -40,7 +41,7 @@ export class TableCharge {
 
 export class NodePool {
   readonly shared: SharedArrayBuffer;
-  readonly words: Uint32Array;
+  readonly words: Int32Array;
   /** Valid entries by node. */
   readonly children: Uint16Array;
   readonly #charges: (TableCharge | undefined)[] = [];
@@ -49,26 +50,19 @@ export class NodePool {
   // Node 0 means none; it stays zero, so that walking into it finds nothing.
   #fresh = 1;
   #retired: number[] = [];
-  #version = 0;
 
   /** @param lengthBytes - Of the shared buffer; costs nothing until touched. At most 2 GiB. */
   constructor(lengthBytes: number) {
     assert(lengthBytes >= 2 * nodeBytes && lengthBytes <= 2 ** 31, `pool of ${lengthBytes} bytes`);
     this.#nodeCount = Math.floor(lengthBytes / nodeBytes);
     this.shared = new SharedArrayBuffer(this.#nodeCount * nodeBytes);
-    this.words = new Uint32Array(this.shared);
+    this.words = new Int32Array(this.shared);
     this.children = new Uint16Array(this.#nodeCount);
   }
 
   /** Nodes in use or waiting for an acknowledgement. */
   get usedCount(): number {
     return this.#fresh - 1 - this.#free.length;
-  }
-
-  /** A version for the entries of one map, in place above the flags. */
-  nextVersion(): number {
-    this.#version = (this.#version + versionUnit) >>> 0;
-    return this.#version;
   }
 
   /** A node without valid entries. @throws LessorError `QUOTA_EXCEEDED`, `ARENA_FULL` */

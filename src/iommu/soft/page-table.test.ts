@@ -1,37 +1,34 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { iovaEnd } from '../../base/units.js';
-import { ManualClock } from '../testing/manual-clock.js';
 import type { DmaAccount } from '../types.js';
 import { createControl } from './control.js';
 import { DeviceIommu, faultNumber } from './device-iommu.js';
 import {
-  entryAccessed,
-  entryDirty,
   entryRead,
   entryUnreachable,
   entryWrite,
   hugeBytes,
   largeBytes,
   pageBytes,
+  type SmallestPage,
 } from './entry.js';
-import { Invalidation } from './invalidation.js';
-import { NodePool, TableCharge } from './node-pool.js';
+import { NodePool, nodeBytes, TableCharge } from './node-pool.js';
 import { PageTable } from './page-table.js';
 import { PasidTable } from './pasid-table.js';
 
 const pasid = 7;
 
-function setUp(poolPages = 4096, tablePagesMax = 4096) {
-  const pool = new NodePool(poolPages * pageBytes);
-  const table = new PageTable(pool);
+function setUp(poolPages = 4096, tablePagesMax = 4096, smallestPage: SmallestPage = 4096) {
+  const pool = new NodePool(poolPages * nodeBytes);
+  const table = new PageTable(pool, smallestPage);
   const pasids = new PasidTable(4);
   pasids.set(pasid, table.root);
   const control = createControl();
-  const handles = { tables: pool.shared, pasids: pasids.shared, control };
+  const handles = { tables: pool.shared, pasids: pasids.shared, control, smallestPage };
   const device = new DeviceIommu(handles);
   const account: DmaAccount = { placedBytesMax: 0, tablePagesMax, placedBytes: 0, tablePages: 0 };
-  return { pool, table, pasids, control, device, account, charge: new TableCharge(account) };
+  return { pool, table, pasids, device, account, charge: new TableCharge(account), smallestPage };
 }
 
 function settle(pool: NodePool): void {
@@ -39,52 +36,94 @@ function settle(pool: NodePool): void {
   if (nodes) pool.release(nodes);
 }
 
+interface Page {
+  readonly arenaPage: number;
+  readonly flags: number;
+  /** Of the leaf that holds it, by its map and its place there. */
+  readonly leafStart: number;
+  readonly leafBytes: number;
+}
 interface Model {
-  readonly pages: Map<number, { readonly arenaPage: number; readonly flags: number }>;
+  readonly pages: Map<number, Page>;
   readonly maps: { iova: number; lengthBytes: number }[];
+  isTracking: boolean;
+  readonly dirty: Map<number, number>;
 }
 type Real = ReturnType<typeof setUp>;
 
-function expected(model: Model, iova: number, access: 'read' | 'write'): number {
-  const page = model.pages.get(Math.floor(iova / pageBytes));
+function expected(model: Model, real: Real, iova: number, access: 'read' | 'write'): number {
+  const page = model.pages.get(Math.floor(iova / real.smallestPage));
   if (page === undefined) return faultNumber('not mapped');
   if (!(page.flags & (access === 'read' ? entryRead : entryWrite))) {
     return faultNumber('no permission');
   }
   if (page.flags & entryUnreachable) return faultNumber('not reachable');
-  return page.arenaPage * pageBytes + (iova % pageBytes);
+  if (model.isTracking && access === 'write') model.dirty.set(page.leafStart, page.leafBytes);
+  return page.arenaPage * real.smallestPage + (iova % real.smallestPage);
 }
 
 function compareAt(model: Model, real: Real, iova: number): void {
   if (iova < 0 || iova >= iovaEnd) return;
   for (const access of ['read', 'write'] as const) {
-    expect(real.device.translate(pasid, iova, access)).toBe(expected(model, iova, access));
+    expect(real.device.translate(pasid, iova, access)).toBe(expected(model, real, iova, access));
   }
 }
 
 type Step = fc.Command<Model, Real>;
 
-function mapStep(iova: number, pages: number, wantedPage: number, flags: number): Step {
-  const first = iova / pageBytes;
-  const lengthBytes = pages * pageBytes;
-  const arenaPage = (flags & entryUnreachable) !== 0 ? 0 : wantedPage;
+/** Where the leaf begins that holds a page of a map, and what it covers. */
+function leafOf(
+  iova: number,
+  end: number,
+  at: number,
+  arenaPage: number,
+  flags: number,
+  real: Real,
+) {
+  const large = 512 * real.smallestPage;
+  const leafStart = Math.floor(at / large) * large;
+  const isWhole = leafStart >= iova && leafStart + large <= end;
+  const first = arenaPage + (leafStart - iova) / real.smallestPage;
+  if (isWhole && (flags & entryUnreachable || first % 512 === 0)) {
+    return { leafStart, leafBytes: large };
+  }
+  return { leafStart: at, leafBytes: real.smallestPage };
+}
+
+function mapStep(anchor: number, offset: number, pages: number, page: number, flags: number): Step {
+  const arenaPage = (flags & entryUnreachable) !== 0 ? 0 : page;
+  const place = (real: Real) => {
+    const iova = Math.max(0, anchor + offset * real.smallestPage);
+    return { iova, end: iova + pages * real.smallestPage };
+  };
+  let smallest = 0;
   return {
-    check(model) {
-      if (iova + lengthBytes > iovaEnd) return false;
-      for (let page = 0; page < pages; page++) if (model.pages.has(first + page)) return false;
-      return true;
+    check: (model) => {
+      // Both sizes of page are decided when it runs; overlap is looked for in both.
+      for (const map of model.maps) {
+        for (const size of [2048, 4096]) {
+          const iova = Math.max(0, anchor + offset * size);
+          if (iova < map.iova + map.lengthBytes && map.iova < iova + pages * size) return false;
+        }
+      }
+      return Math.max(0, anchor + offset * 4096) + pages * 4096 <= iovaEnd;
     },
     run(model, real) {
-      real.table.map(iova, lengthBytes, arenaPage, flags, real.charge);
-      for (let page = 0; page < pages; page++) {
-        model.pages.set(first + page, { arenaPage: arenaPage + page, flags });
+      const { iova, end } = place(real);
+      smallest = real.smallestPage;
+      real.table.map(iova, end - iova, arenaPage, flags, real.charge);
+      for (let at = iova; at < end; at += smallest) {
+        const to = arenaPage + (at - iova) / smallest;
+        const leaf = leafOf(iova, end, at, arenaPage, flags, real);
+        model.pages.set(at / smallest, { arenaPage: to, flags, ...leaf });
       }
-      model.maps.push({ iova, lengthBytes });
-      for (const at of [-1, 0, pageBytes - 1, pageBytes, lengthBytes - 1, lengthBytes]) {
+      model.maps.push({ iova, lengthBytes: end - iova });
+      const middle = Math.floor(pages / 2) * smallest;
+      for (const at of [-1, 0, middle, smallest - 1, smallest, end - iova - 1, end - iova]) {
         compareAt(model, real, iova + at);
       }
     },
-    toString: () => `map ${iova.toString(16)} ${pages} -> ${arenaPage} ${flags}`,
+    toString: () => `map ${anchor.toString(16)}+${offset} ${pages} -> ${arenaPage} ${flags}`,
   };
 }
 
@@ -95,8 +134,9 @@ function unmapStep(pick: number): Step {
       const [gone] = model.maps.splice(pick % model.maps.length, 1);
       const { iova, lengthBytes } = gone!;
       real.table.unmap(iova, lengthBytes);
-      for (let at = 0; at < lengthBytes; at += pageBytes) {
-        model.pages.delete((iova + at) / pageBytes);
+      for (let at = iova; at < iova + lengthBytes; at += real.smallestPage) {
+        model.pages.delete(at / real.smallestPage);
+        model.dirty.delete(at);
       }
       settle(real.pool);
       for (const at of [-1, 0, lengthBytes - 1, lengthBytes]) compareAt(model, real, iova + at);
@@ -105,10 +145,36 @@ function unmapStep(pick: number): Step {
   };
 }
 
+function trackStep(isOn: boolean): Step {
+  return {
+    check: () => true,
+    run(model, real) {
+      real.table.setTracking(isOn);
+      model.isTracking = isOn;
+    },
+    toString: () => `track ${isOn}`,
+  };
+}
+
+function dirtyStep(how: 'read' | 'take' | 'clear', from: number, to: number): Step {
+  return {
+    check: () => from < to,
+    run(model, real) {
+      const met = [...model.dirty].filter(([at, bytes]) => at < to && at + bytes > from);
+      met.sort(([one], [other]) => one - other);
+      if (how !== 'read') for (const [at] of met) model.dirty.delete(at);
+      const seen: [number, number][] = [];
+      if (how === 'clear') real.table.clearDirty(from, to);
+      else real.table[`${how}Dirty`](from, to, (at, bytes) => seen.push([at, bytes]));
+      expect(seen).toEqual(how === 'clear' ? [] : met);
+    },
+    toString: () => `${how} dirty ${from.toString(16)} ${to.toString(16)}`,
+  };
+}
+
 const anchors = [0, largeBytes, hugeBytes, 2 ** 39, 2 ** 47, iovaEnd - 2 * largeBytes];
-const iova = fc
-  .tuple(fc.constantFrom(...anchors), fc.integer({ min: -4, max: 520 }))
-  .map(([anchor, pages]) => Math.max(0, anchor + pages * pageBytes));
+const anchor = fc.constantFrom(...anchors);
+const offset = fc.oneof(fc.integer({ min: -4, max: 520 }), fc.constant(0));
 const flags = fc.constantFrom(
   entryRead,
   entryWrite,
@@ -116,33 +182,44 @@ const flags = fc.constantFrom(
   entryRead | entryWrite | entryUnreachable,
 );
 const pageCount = fc.oneof(fc.integer({ min: 1, max: 6 }), fc.constantFrom(511, 512, 513, 1030));
-const arenaPage = fc.constantFrom(1, 512, 1024, 0xffff_f000, 513);
+const arenaPage = fc.constantFrom(1, 512, 1024, 0xff_f000, 513);
+const address = fc.oneof(
+  fc.constantFrom(0, iovaEnd),
+  fc.tuple(anchor, offset).map(([at, pages]) => Math.max(0, at + pages * 2048)),
+);
 
-describe('page table against a map of pages', () => {
-  test('every translation agrees, and nothing is left after unmapping all', () => {
-    const commands = fc.commands(
-      [
-        fc
-          .tuple(iova, pageCount, arenaPage, flags)
-          .map(([at, pages, page, how]) => mapStep(at, pages, page, how)),
-        fc.nat(1000).map((pick) => unmapStep(pick)),
-      ],
-      { maxCommands: 40 },
-    );
-    fc.assert(
-      fc.property(commands, (run) => {
-        const real = setUp();
-        const model: Model = { pages: new Map(), maps: [] };
-        fc.modelRun(() => ({ model, real }), run);
-        for (const map of model.maps) real.table.unmap(map.iova, map.lengthBytes);
-        settle(real.pool);
-        expect(real.pool.usedCount).toBe(1);
-        expect(real.account.tablePages).toBe(0);
-      }),
-      { numRuns: 60 },
-    );
-  });
-});
+describe.each([4096, 2048] as const)(
+  'page table of %d-byte pages against a map of pages',
+  (size) => {
+    test('every translation and dirty leaf agrees, and nothing is left after unmapping all', () => {
+      const commands = fc.commands(
+        [
+          fc
+            .tuple(anchor, offset, pageCount, arenaPage, flags)
+            .map(([at, pages, count, page, how]) => mapStep(at, pages, count, page, how)),
+          fc.nat(1000).map((pick) => unmapStep(pick)),
+          fc.boolean().map((isOn) => trackStep(isOn)),
+          fc
+            .tuple(fc.constantFrom('read', 'take', 'clear'), address, address)
+            .map(([how, from, to]) => dirtyStep(how, from, to)),
+        ],
+        { maxCommands: 40 },
+      );
+      fc.assert(
+        fc.property(commands, (run) => {
+          const real = setUp(4096, 4096, size);
+          const model: Model = { pages: new Map(), maps: [], isTracking: false, dirty: new Map() };
+          fc.modelRun(() => ({ model, real }), run);
+          for (const map of model.maps) real.table.unmap(map.iova, map.lengthBytes);
+          settle(real.pool);
+          expect(real.pool.usedCount).toBe(1);
+          expect(real.account.tablePages).toBe(0);
+        }),
+        { numRuns: 60 },
+      );
+    });
+  },
+);
 
 describe('page table', () => {
   test('aligned 2 MiB become one large leaf, and one page off they do not', () => {
@@ -255,21 +332,78 @@ describe('page table', () => {
     expect([account.tablePages, pool.usedCount]).toEqual([0, 1]);
   });
 
-  test('accessed and dirty are kept only while tracking is on', () => {
-    const { table, charge, device, control } = setUp();
-    const invalidation = new Invalidation(control, new ManualClock(), 1);
+  test('writes are marked only while their own table is tracked, and reads never', () => {
+    const { table, charge, device, pool, pasids } = setUp();
+    const other = new PageTable(pool);
+    pasids.set(3, other.root);
+    other.map(0, pageBytes, 2, entryRead | entryWrite, charge);
     table.map(0, pageBytes, 1, entryRead | entryWrite, charge);
     table.map(largeBytes, largeBytes, 512, entryRead | entryWrite, charge);
+    const dirtyOf = (of: PageTable): number[][] => {
+      const leaves: number[][] = [];
+      of.takeDirty(0, iovaEnd, (at, bytes) => leaves.push([at, bytes]));
+      return leaves;
+    };
     device.translate(pasid, 5, 'write');
-    expect(table.takeUse(0)).toEqual({ accessed: false, dirty: false });
-    invalidation.setTracking(true);
+    expect(dirtyOf(table)).toEqual([]);
+    table.setTracking(true);
+    expect([table.isTracking, other.isTracking]).toEqual([true, false]);
     expect(device.translate(pasid, 5, 'read')).toBe(pageBytes + 5);
-    expect(table.lookup(0)!.flags & (entryAccessed | entryDirty)).toBe(entryAccessed);
+    expect(dirtyOf(table)).toEqual([]);
+    expect(device.translate(3, 5, 'write')).toBe(2 * pageBytes + 5);
     expect(device.translate(pasid, 5, 'write')).toBe(pageBytes + 5);
     expect(device.translate(pasid, largeBytes + 7, 'write')).toBe(512 * pageBytes + 7);
-    expect(table.takeUse(0)).toEqual({ accessed: true, dirty: true });
-    expect(table.takeUse(0)).toEqual({ accessed: false, dirty: false });
-    expect(table.takeUse(largeBytes)).toEqual({ accessed: true, dirty: true });
-    expect(table.takeUse(9 * largeBytes)).toEqual({ accessed: false, dirty: false });
+    // A link of the root that comes later is tracked as well.
+    table.map(2 ** 40, pageBytes, 7, entryWrite, charge);
+    expect(device.translate(pasid, 2 ** 40, 'write')).toBe(7 * pageBytes);
+    const written = [
+      [0, pageBytes],
+      [largeBytes, largeBytes],
+      [2 ** 40, pageBytes],
+    ];
+    expect([dirtyOf(table), dirtyOf(table), dirtyOf(other)]).toEqual([written, [], []]);
+    table.setTracking(false);
+    device.translate(pasid, 5, 'write');
+    expect(dirtyOf(table)).toEqual([]);
+  });
+
+  test('a refused write marks nothing', () => {
+    const { table, charge, device } = setUp();
+    table.setTracking(true);
+    table.map(0, pageBytes, 1, entryRead, charge);
+    table.map(pageBytes, pageBytes, 0, entryWrite | entryUnreachable, charge);
+    for (const at of [0, pageBytes, 2 * pageBytes]) {
+      expect(device.translate(pasid, at, 'write')).toBeLessThan(0);
+    }
+    table.readDirty(0, iovaEnd, () => expect.unreachable());
+  });
+
+  test('no leaf is larger than asked for', () => {
+    const { table, charge } = setUp();
+    table.map(0, largeBytes, 512, entryRead, charge, pageBytes);
+    expect(table.lookup(0)?.spanBytes).toBe(pageBytes);
+    table.unmap(5 * pageBytes, pageBytes);
+    expect(table.lookup(5 * pageBytes)).toBeUndefined();
+    const unreachable = entryRead | entryUnreachable;
+    table.map(hugeBytes, hugeBytes, 0, unreachable, charge, largeBytes);
+    expect(table.lookup(hugeBytes)?.spanBytes).toBe(largeBytes);
+    table.map(2 * hugeBytes, hugeBytes, 0, unreachable, charge);
+    expect(table.lookup(2 * hugeBytes)?.spanBytes).toBe(hugeBytes);
+  });
+
+  test('a table of 2 KiB pages has leaves of 2 KiB and 1 MiB, up to 2^48', () => {
+    const { table, charge, device } = setUp(4096, 4096, 2048);
+    const top = iovaEnd - 2048;
+    table.map(top, 2048, 9, entryRead, charge);
+    table.map(2048, 2048, 3, entryRead, charge);
+    table.map(2 ** 47, 2 ** 20, 512, entryRead, charge);
+    expect([table.lookup(top)?.spanBytes, table.lookup(2 ** 47)?.spanBytes]).toEqual([
+      2048,
+      2 ** 20,
+    ]);
+    expect(device.translate(pasid, top + 2047, 'read')).toBe(10 * 2048 - 1);
+    expect(device.translate(pasid, 2049, 'read')).toBe(3 * 2048 + 1);
+    expect(device.translate(pasid, 4096, 'read')).toBe(faultNumber('not mapped'));
+    expect(device.translate(pasid, 2 ** 47 + 2 ** 20 - 1, 'read')).toBe(2 ** 21 - 1);
   });
 });

@@ -1,24 +1,32 @@
-// One address space's radix tree: 4 levels of 512 entries, 48 bits of IOVA. Main thread side.
-// A device may walk it at any moment: entries are published whole and cleared flags first.
+// One address space's radix tree: nodes of 512 entries, 48 bits of IOVA. Main thread side.
+// A device may walk it at any moment: every entry is published and cleared with one store.
 import { assert } from '../../base/errors.js';
 import { iovaEnd } from '../../base/units.js';
+import { DirtyLeaves, type DirtyVisitor } from './dirty-leaves.js';
 import {
-  entryAccessed,
-  entryDirty,
+  entryIndex,
   entryLarge,
+  entryNumberEnd,
+  entryShift,
   entryUnreachable,
   entryValid,
-  hugeBytes,
-  largeBytes,
+  levelBits,
+  linkSlow,
+  linkTracked,
+  nodeWords,
   pageBytes,
+  type SmallestPage,
+  shiftsOf,
 } from './entry.js';
 import type { NodePool, TableCharge } from './node-pool.js';
 
-/** Bytes that one entry of a level covers; level 0 is the lowest. */
-const spans = [pageBytes, largeBytes, hugeBytes, hugeBytes * 512] as const;
-const rootLevel = 3;
+/** Nodes that cover this much or more are few, and shared by all users: paid by nobody. */
+const unpaidNodeShift = 38;
+/** Nothing in an arena is aligned to more than a leaf of this level. */
+const reachableLevelMax = 1;
+const levelMax = 2;
 
-/** What an entry says, for tests and dirty tracking. */
+/** What an entry says, for tests. */
 export interface EntryView {
   readonly arenaPage: number;
   readonly flags: number;
@@ -27,13 +35,25 @@ export interface EntryView {
 
 export class PageTable {
   readonly #pool: NodePool;
-  readonly #words: Uint32Array;
+  readonly #words: Int32Array;
+  readonly #shifts: readonly number[];
+  readonly #rootLevel: number;
+  readonly #isSlow: boolean;
+  readonly #dirty: DirtyLeaves;
+  #isTracking = false;
   #root: number;
 
-  /** @throws LessorError `ARENA_FULL` */
-  constructor(pool: NodePool) {
+  /**
+   * @param smallestPage - As of the IOMMU: its lowest leaves, and the unit of arena pages.
+   * @throws LessorError `ARENA_FULL`
+   */
+  constructor(pool: NodePool, smallestPage: SmallestPage = pageBytes) {
     this.#pool = pool;
     this.#words = pool.words;
+    this.#shifts = shiftsOf(smallestPage);
+    this.#rootLevel = this.#shifts.length - 1;
+    this.#dirty = new DirtyLeaves(pool.words, this.#shifts);
+    this.#isSlow = smallestPage !== pageBytes;
     this.#root = pool.allocate(undefined);
   }
 
@@ -42,11 +62,17 @@ export class PageTable {
     return this.#root;
   }
 
+  get isTracking(): boolean {
+    return this.#isTracking;
+  }
+
   /**
-   * Makes a free, page-aligned range below 2^48 translate to consecutive arena pages. All or
-   * nothing; after a failure the caller must still have its clean-up acknowledged.
+   * Makes a free range below 2^48 of whole smallest pages translate to consecutive arena pages.
+   * All or nothing; after a failure the caller must still have its clean-up acknowledged.
    *
-   * @param flags - `entryRead`, `entryWrite`; with `entryUnreachable`, `arenaPage` is 0.
+   * @param arenaPage - In smallest pages, below 2^24. With `entryUnreachable` it is 0.
+   * @param flags - `entryRead`, `entryWrite`, `entryUnreachable`.
+   * @param largestLeafBytes - No leaf covers more than this, so that any page can go alone.
    * @throws LessorError `QUOTA_EXCEEDED`, `ARENA_FULL`
    */
   map(
@@ -55,30 +81,36 @@ export class PageTable {
     arenaPage: number,
     flags: number,
     charge: TableCharge | undefined,
+    largestLeafBytes = Number.POSITIVE_INFINITY,
   ): void {
     const end = iova + lengthBytes;
+    const smallestPage = 2 ** this.#shifts[0]!;
     assert(iova >= 0 && lengthBytes > 0 && end <= iovaEnd, 'table range');
-    const tag = (flags | entryValid | this.#pool.nextVersion()) >>> 0;
+    assert(((iova | lengthBytes) & (smallestPage - 1)) === 0, 'table range cuts a page');
+    assert(arenaPage + lengthBytes / smallestPage <= entryNumberEnd || arenaPage === 0, 'page');
     const isUnreachable = (flags & entryUnreachable) !== 0;
     let at = iova;
     let page = arenaPage;
     try {
       while (at < end) {
-        const level = leafLevel(at, end - at, page, isUnreachable);
-        const span = spans[level]!;
+        const level = this.#leafLevel(at, end - at, page, isUnreachable, largestLeafBytes);
+        const span = 2 ** this.#shifts[level]!;
         const node = this.#descend(at, level, charge);
-        const nodeEnd = Math.min(end, (Math.floor(at / (span * 512)) + 1) * span * 512);
-        const leaf = level === 0 ? tag : (tag | entryLarge) >>> 0;
+        const nodeEnd = Math.min(end, (Math.floor(at / (span * nodeWords)) + 1) * span * nodeWords);
+        const leaf = flags | entryValid | (level === 0 ? 0 : entryLarge);
         // Entries of one node in one run; a run of large leaves ends where they no longer fit.
         do {
-          this.#publish(node, indexOf(at, level), page, leaf);
+          this.#publish(node, entryIndex(at, this.#shifts[level]!), page, leaf);
           at += span;
-          if (!isUnreachable) page += span / pageBytes;
-        } while (at < nodeEnd && leafLevel(at, end - at, page, isUnreachable) === level);
+          if (!isUnreachable) page += span / smallestPage;
+        } while (
+          at < nodeEnd &&
+          this.#leafLevel(at, end - at, page, isUnreachable, largestLeafBytes) === level
+        );
       }
     } catch (error) {
       // Includes the path to `at`, where nodes may have been linked that hold nothing.
-      this.unmap(iova, Math.min(at + pageBytes, end) - iova);
+      this.unmap(iova, Math.min(at + smallestPage, end) - iova);
       throw error;
     }
   }
@@ -86,8 +118,8 @@ export class PageTable {
   /** Clears every entry of a range that cuts no leaf, and retires nodes that became empty. */
   unmap(iova: number, lengthBytes: number): void {
     assert(iova >= 0 && iova + lengthBytes <= iovaEnd, 'table range');
-    if (lengthBytes === pageBytes && this.#clearPage(iova)) return;
-    this.#clear(this.#root, rootLevel, iova, iova + lengthBytes);
+    if (lengthBytes === 2 ** this.#shifts[0]! && this.#clearPage(iova)) return;
+    this.#clear(this.#root, this.#rootLevel, iova, iova + lengthBytes);
   }
 
   /** Unmaps everything and retires the root. The table is unusable afterwards. */
@@ -100,61 +132,82 @@ export class PageTable {
   /** The leaf that covers an IOVA. */
   lookup(iova: number): EntryView | undefined {
     let node = this.#root;
-    for (let level = rootLevel; level >= 0; level--) {
-      const span = spans[level]!;
-      const word = wordOf(node, indexOf(iova, level));
-      const flags = this.#words[word + 1]!;
-      if ((flags & entryValid) === 0) return undefined;
-      const low = this.#words[word]!;
-      if (level === 0 || flags & entryLarge) {
-        return { arenaPage: low, flags: flags & 0xff, spanBytes: span };
+    for (let level = this.#rootLevel; level >= 0; level--) {
+      const shift = this.#shifts[level]!;
+      const entry = this.#words[wordOf(node, entryIndex(iova, shift))]!;
+      if ((entry & entryValid) === 0) return undefined;
+      const number = entry >>> entryShift;
+      if (level === 0 || entry & entryLarge) {
+        return { arenaPage: number, flags: entry & 0xff, spanBytes: 2 ** shift };
       }
-      node = low;
+      node = number;
     }
     return undefined;
   }
 
-  /** Clears accessed and dirty of the leaf that covers an IOVA; returns them as they were. */
-  takeUse(iova: number): { readonly accessed: boolean; readonly dirty: boolean } {
-    let node = this.#root;
-    for (let level = rootLevel; level >= 0; level--) {
-      const word = wordOf(node, indexOf(iova, level));
-      const flags = this.#words[word + 1]!;
-      if ((flags & entryValid) === 0) break;
-      if (level === 0 || flags & entryLarge) {
-        const before = Atomics.and(this.#words, word + 1, ~(entryAccessed | entryDirty));
-        return { accessed: (before & entryAccessed) !== 0, dirty: (before & entryDirty) !== 0 };
-      }
-      node = this.#words[word]!;
+  /**
+   * Writes through this table mark their leaves as dirty from now on, or no more. Costs nobody
+   * else anything. What the device translated before its next acknowledgement is not marked.
+   */
+  setTracking(isOn: boolean): void {
+    this.#isTracking = isOn;
+    const base = wordOf(this.#root, 0);
+    for (let word = base; word < base + nodeWords; word++) {
+      const link = this.#words[word]!;
+      if (link !== 0) Atomics.store(this.#words, word, (link & ~0xff) | this.#rootLinkFlags());
     }
-    return { accessed: false, dirty: false };
+  }
+
+  /**
+   * Visits the dirty leaves that meet [start, end), in ascending order. A large leaf is visited
+   * whole, also when the range cuts it.
+   */
+  readDirty(start: number, end: number, visit: DirtyVisitor): void {
+    this.#visitDirty(start, end, visit, false);
+  }
+
+  /**
+   * As `readDirty`, and makes them clean. A write that the device translated before may still
+   * come, unmarked, until its next acknowledgement: look at the memory only after that.
+   */
+  takeDirty(start: number, end: number, visit: DirtyVisitor): void {
+    this.#visitDirty(start, end, visit, true);
+  }
+
+  /** Makes every leaf that meets [start, end) clean. */
+  clearDirty(start: number, end: number): void {
+    this.#visitDirty(start, end, () => {}, true);
   }
 
   /** The node whose entries are leaves of `level` around `iova`, made where missing. */
   #descend(iova: number, level: number, charge: TableCharge | undefined): number {
     let node = this.#root;
-    for (let above = rootLevel; above > level; above--) {
-      const index = indexOf(iova, above);
-      const word = wordOf(node, index);
-      const flags = this.#words[word + 1]!;
-      if ((flags & entryValid) === 0) {
-        // Nodes of the two upper levels are few, and shared by all users: paid by nobody.
-        const child = this.#pool.allocate(above === rootLevel ? undefined : charge);
-        this.#publish(node, index, child, (entryValid | this.#pool.nextVersion()) >>> 0);
+    for (let above = this.#rootLevel; above > level; above--) {
+      const shift = this.#shifts[above]!;
+      const index = entryIndex(iova, shift);
+      const entry = this.#words[wordOf(node, index)]!;
+      if ((entry & entryValid) === 0) {
+        const child = this.#pool.allocate(shift >= unpaidNodeShift ? undefined : charge);
+        const flags = above === this.#rootLevel ? this.#rootLinkFlags() : entryValid;
+        this.#publish(node, index, child, flags);
         node = child;
       } else {
-        assert((flags & entryLarge) === 0, 'map below a large leaf');
-        node = this.#words[word]!;
+        assert((entry & entryLarge) === 0, 'map below a large leaf');
+        node = entry >>> entryShift;
       }
     }
     return node;
   }
 
-  #publish(node: number, index: number, low: number, flags: number): void {
+  #rootLinkFlags(): number {
+    if (this.#isTracking) return entryValid | linkSlow | linkTracked;
+    return this.#isSlow ? entryValid | linkSlow : entryValid;
+  }
+
+  #publish(node: number, index: number, number: number, flags: number): void {
     const word = wordOf(node, index);
-    assert((this.#words[word + 1]! & entryValid) === 0, 'map over a valid entry');
-    this.#words[word] = low;
-    Atomics.store(this.#words, word + 1, flags);
+    assert(this.#words[word] === 0, 'map over a valid entry');
+    Atomics.store(this.#words, word, (number << entryShift) | flags);
     this.#pool.children[node]! += 1;
   }
 
@@ -162,16 +215,15 @@ export class PageTable {
   #clearPage(iova: number): boolean {
     const words = this.#words;
     let node = this.#root;
-    for (let level = rootLevel; level > 0; level--) {
-      const word = wordOf(node, indexOf(iova, level));
-      const flags = words[word + 1]!;
-      if ((flags & entryValid) === 0 || (flags & entryLarge) !== 0) return false;
-      node = words[word]!;
+    for (let level = this.#rootLevel; level > 0; level--) {
+      const entry = words[wordOf(node, entryIndex(iova, this.#shifts[level]!))]!;
+      if ((entry & (entryValid | entryLarge)) !== entryValid) return false;
+      node = entry >>> entryShift;
     }
-    const word = wordOf(node, indexOf(iova, 0));
+    const word = wordOf(node, entryIndex(iova, this.#shifts[0]!));
     const { children } = this.#pool;
-    if (children[node]! < 2 || (words[word + 1]! & entryValid) === 0) return false;
-    Atomics.store(words, word + 1, 0);
+    if (children[node]! < 2 || words[word] === 0) return false;
+    Atomics.store(words, word, 0);
     children[node]! -= 1;
     return true;
   }
@@ -179,51 +231,57 @@ export class PageTable {
   #clear(node: number, level: number, start: number, end: number): void {
     const words = this.#words;
     const children = this.#pool.children;
-    const span = spans[level]!;
-    let index = indexOf(start, level);
+    const shift = this.#shifts[level]!;
+    const span = 2 ** shift;
+    let index = entryIndex(start, shift);
     for (let at = start; at < end && children[node] !== 0; index++) {
       const stop = Math.min((Math.floor(at / span) + 1) * span, end);
       const word = wordOf(node, index);
-      const flags = words[word + 1]!;
-      if (flags & entryValid) {
+      const entry = words[word]!;
+      if (entry & entryValid) {
         let isGone = true;
-        if (level === 0 || flags & entryLarge) {
+        if (level === 0 || entry & entryLarge) {
           assert(stop - at === span, 'unmap cuts a leaf');
         } else {
-          const child = words[word]!;
+          const child = entry >>> entryShift;
           this.#clear(child, level - 1, at, stop);
           isGone = children[child] === 0;
           if (isGone) this.#pool.retire(child);
         }
         if (isGone) {
-          Atomics.store(words, word + 1, 0);
+          Atomics.store(words, word, 0);
           children[node]! -= 1;
         }
       }
       at = stop;
     }
   }
-}
 
-/** Which entry of a node of `level` covers an IOVA. In integers: a remainder of doubles is slow. */
-function indexOf(iova: number, level: number): number {
-  if (level < 2) return ((iova & (hugeBytes - 1)) >>> (level === 0 ? 12 : 21)) & 511;
-  const high = (iova / hugeBytes) | 0;
-  return level === 2 ? high & 511 : high >>> 9;
+  #visitDirty(start: number, end: number, visitor: DirtyVisitor, isTaking: boolean): void {
+    assert(start >= 0 && start < end && end <= iovaEnd, 'dirty range');
+    this.#dirty.visit(this.#root, this.#rootLevel, start, end, visitor, isTaking);
+  }
+
+  /** The highest level whose leaf fits at `iova`, given what is left and where it goes. */
+  #leafLevel(
+    iova: number,
+    leftBytes: number,
+    arenaPage: number,
+    isUnreachable: boolean,
+    largestLeafBytes: number,
+  ): number {
+    const top = isUnreachable ? levelMax : reachableLevelMax;
+    let level = 0;
+    while (level < top) {
+      const span = 2 ** this.#shifts[level + 1]!;
+      if (leftBytes < span || span > largestLeafBytes) break;
+      if ((iova & (span - 1)) !== 0 || (!isUnreachable && arenaPage % nodeWords !== 0)) break;
+      level += 1;
+    }
+    return level;
+  }
 }
 
 function wordOf(node: number, index: number): number {
-  return node * 1024 + index * 2;
-}
-
-/** The highest level whose leaf fits at `iova`, given what is left and where it goes. */
-function leafLevel(
-  iova: number,
-  leftBytes: number,
-  arenaPage: number,
-  isUnreachable: boolean,
-): 0 | 1 | 2 {
-  if (leftBytes < largeBytes || (iova & (largeBytes - 1)) !== 0) return 0;
-  if (isUnreachable) return leftBytes >= hugeBytes && iova % hugeBytes === 0 ? 2 : 1;
-  return arenaPage % 512 === 0 ? 1 : 0;
+  return (node << levelBits) | index;
 }

@@ -5,7 +5,7 @@ import { createControl } from '../soft/control.js';
 import { DeviceIommu } from '../soft/device-iommu.js';
 import { Extents } from '../soft/extents.js';
 import { Invalidation } from '../soft/invalidation.js';
-import { NodePool } from '../soft/node-pool.js';
+import { NodePool, nodeBytes } from '../soft/node-pool.js';
 import { PasidTable } from '../soft/pasid-table.js';
 import { SoftGroup, type SoftUnit } from '../soft/soft-device.js';
 import { SoftIommufd } from '../soft/soft-iommufd.js';
@@ -23,7 +23,7 @@ export interface UnitOptions {
 export function createSoftWorld(tablePages = 512) {
   const memory = new FakeMemory();
   const arena = new FakeArena(memory, 64 * MiB);
-  const pool = new NodePool(tablePages * 4096);
+  const pool = new NodePool(tablePages * nodeBytes);
   const control = createControl();
   const invalidation = new Invalidation(control, new ManualClock(), 100);
   const extents = new Extents({ arena, memory, startBytes: 0, placedBytesMax: GiB });

@@ -18,7 +18,7 @@ import type { DmaMapRequest, DmaRange } from '../endpoint.js';
 import { joinArena, type SharedArena } from './shared-arena.js';
 
 /** Of page tables: all that the limit on table pages admits, and the nodes above them. */
-const tableBytes = 128 * MiB;
+const tableBytes = 64 * MiB;
 const pageBytes = 4096;
 /** Maps removed before others have their turn. */
 const removalsPerTurn = 512;

@@ -1,0 +1,48 @@
+// Which leaves of a page table a device wrote to: found without looking at what is not mapped.
+import { entryDirty, entryIndex, entryLarge, entryShift, levelBits } from './entry.js';
+
+/** @param lengthBytes - What the leaf covers. */
+export type DirtyVisitor = (iova: number, lengthBytes: number) => void;
+
+export class DirtyLeaves {
+  readonly #words: Int32Array;
+  readonly #shifts: readonly number[];
+
+  /** @param words - Of all nodes. @param shifts - Of the table's levels, lowest first. */
+  constructor(words: Int32Array, shifts: readonly number[]) {
+    this.#words = words;
+    this.#shifts = shifts;
+  }
+
+  /**
+   * Visits the dirty leaves below a node that meet [start, end), in ascending order and whole.
+   *
+   * @param start - Covered by the node, as is every address up to `end`; below `end`.
+   * @param isTaking - Makes each clean before its visit.
+   */
+  visit(
+    node: number,
+    level: number,
+    start: number,
+    end: number,
+    visitor: DirtyVisitor,
+    isTaking: boolean,
+  ): void {
+    const words = this.#words;
+    const shift = this.#shifts[level]!;
+    const span = 2 ** shift;
+    let word = (node << levelBits) | entryIndex(start, shift);
+    for (let at = Math.floor(start / span) * span; at < end; at += span, word++) {
+      const entry = words[word]!;
+      if (entry === 0) continue;
+      if (level > 0 && (entry & entryLarge) === 0) {
+        const from = Math.max(at, start);
+        const to = Math.min(at + span, end);
+        this.visit(entry >>> entryShift, level - 1, from, to, visitor, isTaking);
+      } else if (entry & entryDirty) {
+        if (isTaking) Atomics.and(words, word, ~entryDirty);
+        visitor(at, span);
+      }
+    }
+  }
+}
