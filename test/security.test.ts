@@ -42,14 +42,22 @@ async function answerTimes(until: Promise<unknown>): Promise<readonly number[]> 
   return times.sort((one, other) => one - other);
 }
 
-async function attack(kind: Attack['kind']): Promise<{ seen: string; id: string }> {
+async function attack(
+  kind: Attack['kind'],
+  terms: { readonly slice?: string } = {},
+): Promise<{ seen: string; id: string }> {
   const handover = await broker.control.acquireForHandover({
     memoryBytes: 1024 * 1024,
     holder: 'fd',
+    ...terms,
   });
   const { id } = handover.record;
   const victimIova = bystander.taken.dataIova + 8192;
-  await using attacker = startAttacker(handover, { kind, victimIova, durationMs: attackMs });
+  const { pasid: victimPasid = 0 } = bystander.taken;
+  expect(victimPasid).toBeGreaterThan(0);
+  expect(victimPasid).not.toBe(handover.record.pasid);
+  const facts = { kind, victimIova, victimPasid, durationMs: attackMs };
+  await using attacker = startAttacker(handover, facts);
   const times = await answerTimes(attacker.report);
   const { seen, uid } = await attacker.report;
   expect(uid).toBe(isRoot ? otherUid : process.getuid?.());
@@ -90,6 +98,85 @@ describe(`an attack by ${user}`, () => {
     expect(faults.map(({ fault }) => fault?.access)).toEqual(['read', 'write']);
     const { dataIova } = bystander.taken;
     for (const { fault } of faults) expect(fault?.iova).toBe(dataIova + 8192);
+  });
+
+  test('with the PASID of another lease in its descriptors', async () => {
+    const { seen, id } = await attack('foreignPasid');
+    // Its own one works, so it is not the tag that is refused.
+    expect(seen).toBe(`done${', DEVICE_FAULT 0'.repeat(4)}`);
+    const faults = broker.events.filter(({ type, lease }) => type === 'fault' && lease === id);
+    expect(faults.length).toBeGreaterThan(0);
+    for (const { fault } of faults) expect(fault?.reason).toBe('wrong pasid');
+  });
+
+  test('on the register that holds its PASID', async () => {
+    const { seen } = await attack('programPasid');
+    expect(seen).toBe('some refused; done, DEVICE_FAULT 0, DEVICE_FAULT 0');
+  });
+});
+
+test('an exclusive lease has one PASID, and does not program it either', async () => {
+  await using alone = await BrokerFixture.start({ queues: 2 });
+  const handover = await alone.control.acquireForHandover({
+    memoryBytes: 65_536,
+    holder: 'fd',
+    exclusive: true,
+  });
+  const { pasid = 0, exclusive, isolation } = handover.record;
+  expect({ pasid, exclusive, isolation }).toEqual({
+    pasid: 1,
+    exclusive: true,
+    isolation: 'pasid',
+  });
+  await using attacker = startAttacker(handover, {
+    kind: 'programPasid',
+    victimIova: 0,
+    victimPasid: pasid + 1,
+    durationMs: attackMs,
+  });
+  expect((await attacker.report).seen).toBe('some refused; done, DEVICE_FAULT 0, DEVICE_FAULT 0');
+});
+
+describe('the attacks succeed where nothing stands against them:', () => {
+  test('on addresses, under cooperative isolation', async () => {
+    await using weak = await BrokerFixture.start({
+      queues: 2,
+      isolation: 'cooperative',
+      switches: { allowCooperative: true },
+    });
+    const victim = await weak.control.acquire({ memoryBytes: 65_536 });
+    const data = await victim.memory.allocate(4096);
+    data.u8.fill(9);
+    const handover = await weak.control.acquireForHandover({ memoryBytes: 65_536, holder: 'fd' });
+    await using attacker = startAttacker(handover, {
+      kind: 'foreignIova',
+      victimIova: data.iova,
+      victimPasid: 0,
+      durationMs: attackMs,
+    });
+    expect((await attacker.report).seen).toBe('copied, copied, read');
+    await victim.close();
+  });
+
+  test('on the PASID, with a driver that shows its registers', async () => {
+    await using weak = await BrokerFixture.start({ queues: 2, weakDriver: true });
+    const victim = await weak.control.acquire({ memoryBytes: 65_536, slice: 'queue0' });
+    const handover = await weak.control.acquireForHandover({
+      memoryBytes: 65_536,
+      holder: 'fd',
+      slice: 'queue1',
+    });
+    await using attacker = startAttacker(handover, {
+      kind: 'programPasid',
+      victimIova: 0,
+      victimPasid: victim.record.pasid ?? 0,
+      durationMs: attackMs,
+    });
+    const { seen } = await attacker.report;
+    expect(seen).toMatch(/^some refused; /);
+    // Its queue presents the victim's number now: its rings are not in that address space.
+    expect(seen).toBe('some refused; DEVICE_FAULT 0, DEVICE_FAULT 0, DEVICE_FAULT 0');
+    await victim.close();
   });
 });
 

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Client } from '../src/client/client.js';
 import { Queue } from '../src/client/mqdma/index.js';
-import { descriptorFlag, descriptorWord, queuePage } from '../src/device/mqdma/datasheet.js';
+import { queuePage } from '../src/device/mqdma/datasheet.js';
 import type { Fd } from '../src/os/fd.js';
 import {
   F_SEAL_FUTURE_WRITE,
@@ -15,6 +15,7 @@ import { type BrokerFixture, eventually } from './support/broker-fixture.js';
 import type { Bystander } from './support/bystander.js';
 import { deviceOf, os, type RawLease, takeRawLease } from './support/raw-lease.js';
 import { finishStanding, startStanding } from './support/standing-broker.js';
+import { fillTagged } from './support/tagged-fill.js';
 
 const allOnes = 0xffff_ffff;
 /** Regions of the lease's device. */
@@ -235,38 +236,8 @@ describe('memory of a client', () => {
     const { pasid = 0 } = lease.record;
     const other = (await client.leases()).find(({ id }) => id === bystander.taken.id)?.pasid ?? 0;
     expect([pasid, other].every((value) => value > 0) && pasid !== other).toBe(true);
-    const spoof = async (tag: number): Promise<string> => {
-      let words: Uint32Array = new Uint32Array(0);
-      // The rings are the client's own memory: what it writes there is its own affair.
-      const memory = {
-        allocate: async (lengthBytes: number) => {
-          const rings = await lease.memory.allocate(lengthBytes);
-          words = rings.u32;
-          return rings;
-        },
-      };
-      const spied = new Proxy(lease, {
-        get: (target, name) => {
-          if (name === 'memory') return memory;
-          const value = Reflect.get(target, name, target) as unknown;
-          return typeof value === 'function' ? value.bind(target) : value;
-        },
-      });
-      const queue = await Queue.create(spied, { entries: 4 });
-      const data = await lease.memory.allocate(4096);
-      const done = queue.fill({ destination: data.iova, lengthBytes: 64, pattern: 1n });
-      words[descriptorWord.OPCODE] = (words[descriptorWord.OPCODE] ?? 0) | descriptorFlag.PASID_TAG;
-      words[descriptorWord.PASID] = tag;
-      const outcome = await done.then(
-        () => (data.u8[0] === 1 ? 'done' : 'nothing'),
-        (error: { code: string }) => `${error.code} ${data.u8[0]}`,
-      );
-      await queue[Symbol.asyncDispose]();
-      await data[Symbol.asyncDispose]();
-      return outcome;
-    };
-    expect(await spoof(pasid)).toBe('done');
-    expect(await spoof(other)).toBe('DEVICE_FAULT 0');
+    expect(await fillTagged(lease, pasid)).toBe('done');
+    expect(await fillTagged(lease, other)).toBe('DEVICE_FAULT 0');
     await eventually('the fault is told', () =>
       broker.events.some(({ type, lease: id }) => type === 'fault' && id === lease.record.id),
     );

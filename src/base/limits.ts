@@ -79,6 +79,8 @@ export const limits = {
 
   /** Live and queued leases of one uid. */
   leasesPerUidMax: 1024,
+  /** PASIDs of one uid, those in quarantine included. */
+  pasidsPerUidMax: 1024,
   /** Window bytes that listening leases of one uid may leave with their holders. */
   orphanBytesPerUidMax: 64 * 1024 * 1024,
   /** Requests of one uid in the wait queue. */

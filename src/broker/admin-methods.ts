@@ -79,7 +79,7 @@ export class AdminMethods {
     }
     const { clock } = context.os;
     const { ungrantMs } = context.deadlines;
-    const ungranted = await inTime(clock, ungrantMs, () => lease.resources.ungrant());
+    const ungranted = await inTime(clock, ungrantMs, () => lease.resources.giveBack());
     if (ungranted.type === 'failed') throw ungranted.error;
     if (ungranted.type === 'timeout') {
       throw new LessorError('DEADLINE_EXCEEDED', `${parameters.slice} did not answer`);

@@ -44,7 +44,7 @@ export class Granter {
     this.#inventory = inventory;
     this.#book = book;
     this.#isolation = isolation;
-    this.#pasids = new PasidPool(info.pasidBits);
+    this.#pasids = new PasidPool({ bits: info.pasidBits });
     this.#iovas = new IovaWindows(info.aperture, info.iovaPageBytes);
   }
 
@@ -255,7 +255,7 @@ export class Granter {
 
   #make(slice: Slice, terms: PolicyTerms, peer: PeerFacts): BrokerLease {
     const { os } = this.#context;
-    const { pasid, iovaWindow } = this.#pickAddresses(terms);
+    const { pasid, iovaWindow } = this.#pickAddresses(terms, peer.uid);
     const id = os.randomHex(16);
     const vectorList = slice.vectors.slice(0, terms.vectors);
     const lease = new BrokerLease(
@@ -289,15 +289,18 @@ export class Granter {
     return lease;
   }
 
-  #pickAddresses(terms: PolicyTerms): { pasid: number | undefined; iovaWindow: IovaRange } {
+  #pickAddresses(
+    terms: PolicyTerms,
+    uid: number,
+  ): { pasid: number | undefined; iovaWindow: IovaRange } {
     const iovaWindow = this.#pickWindow(terms);
     if (terms.isolation !== 'pasid') return { pasid: undefined, iovaWindow };
-    const pasid = this.#pasids.allocate();
-    if (pasid === undefined) {
+    try {
+      return { pasid: this.#pasids.allocate(uid), iovaWindow };
+    } catch (error) {
       if (!terms.listen) this.#iovas.free(iovaWindow);
-      throw new LessorError('QUOTA_EXCEEDED', 'every PASID is in use');
+      throw error;
     }
-    return { pasid, iovaWindow };
   }
 
   /** A guest has its memory where it likes; policy saw to it that nobody else maps there. */

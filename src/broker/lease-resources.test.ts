@@ -18,7 +18,7 @@ function gate(): Gate {
   return { promise, open: () => open() };
 }
 
-function setUp(waits: { window?: Gate; grant?: Gate }) {
+function setUp(waits: { window?: Gate; grant?: Gate; close?: Gate }) {
   const calls: string[] = [];
   const window = {
     onTruncated: () => ({ [Symbol.dispose]: () => undefined }),
@@ -26,7 +26,10 @@ function setUp(waits: { window?: Gate; grant?: Gate }) {
   } as unknown as Window;
   const space = {
     onMemoryGone: () => ({ [Symbol.dispose]: () => undefined }),
-    [Symbol.asyncDispose]: async () => void calls.push('space closed'),
+    [Symbol.asyncDispose]: async () => {
+      await waits.close?.promise;
+      calls.push('space closed');
+    },
   };
   const fn = {
     info: { iovaPageBytes: 4096 },
@@ -87,4 +90,21 @@ test('a grant that is late is waited for before it is taken back', async () => {
   await expect(opening).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' });
   expect(calls.filter((call) => /grant/.test(call))).toEqual(['grant', 'granted', 'ungranted']);
   expect(calls).not.toContain('permit');
+});
+
+test('what was in quarantine is given back only when the device has acknowledged', async () => {
+  const acknowledged = gate();
+  const { calls, resources } = setUp({ close: acknowledged });
+  await resources.open();
+  let done = false;
+  const reclaim = resources.close();
+  const giving = resources.giveBack().then(() => {
+    done = true;
+  });
+  await new Promise(setImmediate);
+  expect(calls).toContain('ungranted');
+  expect(done).toBe(false);
+  acknowledged.open();
+  await Promise.all([reclaim, giving]);
+  expect(calls).toContain('space closed');
 });

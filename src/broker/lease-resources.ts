@@ -123,6 +123,12 @@ export class LeaseResources {
     this.#granted = false;
   }
 
+  /** What a quarantine kept, and what its reclaim could not finish: nothing is left after. */
+  async giveBack(): Promise<void> {
+    await this.ungrant();
+    await this.close();
+  }
+
   /** Unmaps everything, acknowledged, and gives back windows and address space. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;

@@ -1,6 +1,8 @@
 // A client that was handed the descriptor of a lease, at 4, and attacks with it. It reports what it
 // saw and stays until it is killed.
 import { assert } from '../../src/base/errors.js';
+import { Lease } from '../../src/client/lease.js';
+import { openWindows } from '../../src/client/lease-device.js';
 import { Queue } from '../../src/client/mqdma/index.js';
 import { openLease } from '../../src/client/open-lease.js';
 import { queuePage } from '../../src/device/mqdma/datasheet.js';
@@ -12,8 +14,9 @@ import type { LeaseRecord } from '../../src/varlink/interface.js';
 import { connectVfioUser, type VfioUserClient } from '../../src/vfio-user/client.js';
 import { infoPayload, RawPeer, rawFrame } from '../../src/vfio-user/testing/raw-peer.js';
 import type { Attack, AttackReport } from './attacker.js';
+import { fillTagged } from './tagged-fill.js';
 
-const { kind, record, victimIova, durationMs } = JSON.parse(
+const { kind, record, victimIova, victimPasid, durationMs } = JSON.parse(
   process.env.LESSOR_TEST_ATTACK ?? '{}',
 ) as Attack & { record: LeaseRecord };
 const os = createOs();
@@ -109,7 +112,68 @@ async function foreignIova(): Promise<string> {
   return seen.join(', ');
 }
 
-const attacks = { floodKicks, floodFrames, neverRead, truncate, foreignIova };
+/** Descriptors that name a PASID: its own, the victim's, and one that nobody has. */
+async function foreignPasid(): Promise<string> {
+  const lease = await openLease(os, record, leaseFd, undefined, true);
+  const seen = [await fillTagged(lease, record.pasid ?? 0)];
+  for (const [tag, destination] of [
+    [victimPasid, undefined],
+    [victimPasid, victimIova],
+    [0xf_ffff, undefined],
+    [0, undefined],
+  ] as const) {
+    seen.push(await fillTagged(lease, tag, destination));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  return seen.join(', ');
+}
+
+/**
+ * Writes the victim's PASID wherever it can reach anything: everywhere in its mapped window, and by
+ * message in every region. Backwards, so that a queue is not enabled before it is programmed.
+ */
+async function programPasid(): Promise<string> {
+  const client = await device();
+  const windows = await openWindows(os.memory, client);
+  const lease = new Lease({ os, record, device: client, windows, events: undefined });
+  const { regionCount } = await client.deviceInfo();
+  let refused = 0;
+  for (const value of [0, victimPasid]) {
+    // What was written to COMMAND may have switched the access off.
+    await lease.enable();
+    const bytes = new Uint8Array(Uint32Array.of(value).buffer);
+    for (let region = 0; region < regionCount; region += 1) {
+      const { lengthBytes } = await client.regionInfo(region);
+      for (let at = Number(lengthBytes); at >= 0; at -= 4) {
+        await client.regionWrite(region, at, bytes).catch(() => {
+          refused += 1;
+        });
+      }
+    }
+    const window = lease.window('queue');
+    if (window.kind === 'mapped') window.u32.fill(value);
+  }
+  const late = new Promise<string>((resolve) => {
+    setTimeout(() => resolve('no answer'), 2000);
+  });
+  const use = async (): Promise<string> => {
+    await lease.reset();
+    const own = await fillTagged(lease, record.pasid ?? 0);
+    return `${own}, ${await fillTagged(lease, victimPasid)}, ${await fillTagged(lease, 0)}`;
+  };
+  const used = await Promise.race([use().catch((error: unknown) => String(error)), late]);
+  return `${refused > 0 ? 'some refused' : 'none refused'}; ${used}`;
+}
+
+const attacks = {
+  floodKicks,
+  floodFrames,
+  neverRead,
+  truncate,
+  foreignIova,
+  foreignPasid,
+  programPasid,
+};
 const seen = await attacks[kind]().catch((error: unknown) => String(error));
 process.send?.({ seen, uid: process.getuid?.() ?? -1 } satisfies AttackReport);
 process.on('disconnect', () => process.exit(0));

@@ -8,8 +8,16 @@ import { isRoot, otherUid } from './broker-fixture.js';
 const script = fileURLToPath(new URL('./attacker-child.js', import.meta.url));
 
 export interface Attack {
-  readonly kind: 'floodKicks' | 'floodFrames' | 'neverRead' | 'truncate' | 'foreignIova';
+  readonly kind:
+    | 'floodKicks'
+    | 'floodFrames'
+    | 'neverRead'
+    | 'truncate'
+    | 'foreignIova'
+    | 'foreignPasid'
+    | 'programPasid';
   readonly victimIova: number;
+  readonly victimPasid: number;
   readonly durationMs: number;
 }
 

@@ -7,6 +7,7 @@ import { createEmbeddedMqdma } from '../../src/broker/embedded.js';
 import { mqdmaDriver } from '../../src/driver/mqdma/driver.js';
 import { createOs } from '../../src/os/index.js';
 import type { BrokerSettings } from './broker-fixture.js';
+import { weakDriver } from './weak-driver.js';
 
 const bugStatus = 70;
 const settings = JSON.parse(process.env.LESSOR_TEST_BROKER ?? '{}') as BrokerSettings;
@@ -26,14 +27,15 @@ const fn = await createEmbeddedMqdma({
   helpers,
   name: 'mqdma-test',
   queueCount: settings.queues,
-  faultInjection: true,
+  // Those registers would be reached too, and what they do hides what the others do.
+  faultInjection: !settings.weakDriver,
   log: silentLogger,
 });
 const broker = await createBroker({
   os,
   helpers,
   fn,
-  driver: mqdmaDriver,
+  driver: settings.weakDriver ? weakDriver : mqdmaDriver,
   driverOptions: { isolation: settings.isolation },
   socketPath: settings.socketPath,
   adminPath: settings.adminPath,

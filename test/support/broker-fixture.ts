@@ -18,6 +18,8 @@ import type { EventRecord } from '../../src/varlink/interface.js';
 export interface BrokerOptions {
   readonly queues?: number;
   readonly isolation?: 'pasid' | 'device-bounds' | 'cooperative';
+  /** With a hole: see weak-driver.ts. */
+  readonly weakDriver?: boolean;
   readonly switches?: Partial<Switches>;
   readonly deadlines?: Partial<Deadlines>;
   /** The user that the broker runs as, where the test is root. */
@@ -31,6 +33,7 @@ export interface BrokerOptions {
 export interface BrokerSettings {
   readonly queues: number;
   readonly isolation: string;
+  readonly weakDriver: boolean;
   readonly switches: Partial<Switches>;
   readonly deadlines: Partial<Deadlines>;
   readonly socketPath: string;
@@ -102,6 +105,7 @@ export class BrokerFixture implements AsyncDisposable {
     const settings: BrokerSettings = {
       queues: options.queues ?? 8,
       isolation: options.isolation ?? 'pasid',
+      weakDriver: options.weakDriver ?? false,
       switches: options.switches ?? {},
       deadlines: { ...shortDeadlines, ...options.deadlines },
       socketPath: join(directory, 'control.sock'),
