@@ -1,4 +1,4 @@
-// A fill whose descriptor carries a PASID of the client's own choice, as no queue library writes it.
+// A fill whose descriptor carries a PASID of the client's choice, as no queue library writes it.
 import type { Lease } from '../../src/client/lease.js';
 import { Queue } from '../../src/client/mqdma/index.js';
 import { descriptorFlag, descriptorWord } from '../../src/device/mqdma/datasheet.js';
