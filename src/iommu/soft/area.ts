@@ -1,26 +1,24 @@
-// A mapped interval of an IOAS, and where its memory comes from.
-import type { Fd } from '../../os/fd.js';
+// A mapped interval of an IOAS, and which bytes of its memory source it shows.
 import type { DmaAccount } from '../types.js';
 import type { Extent, ExtentUser } from './extents.js';
 import type { Interval } from './interval-index.js';
 import type { Ioas } from './ioas.js';
 import type { LowInterval } from './low-intervals.js';
+import type { Pages } from './pages.js';
 
 export class Area implements Interval, LowInterval, ExtentUser {
   readonly ioas: Ioas;
   /** READABLE and WRITEABLE. */
   readonly protection: number;
   readonly account: DmaAccount | undefined;
-  /** Memory that only messages reach: nothing to place. */
-  readonly isUnreachable: boolean;
   /** First byte, and one past the last. Exact when `isLow`; every area in a table is. */
   readonly at: number;
   readonly end: number;
-  /** Byte offset in the file: a bigint where a number may not be exact. */
-  readonly fileStart: number | bigint;
-  /** Kept from the map to the first domain, which places the memory. Owned. */
-  file: Fd | undefined = undefined;
-  /** Placed memory, from the first domain to the end of the area. */
+  /** The first byte in the source, as `Pages` counts: a bigint where a number may not be exact. */
+  readonly sourceStart: number | bigint;
+  /** Undefined: a file, placed, of which no other area knows. Most areas are so. */
+  pages: Pages | undefined;
+  /** Placed memory, from the first domain on, in the source's bytes; not for unreachable memory. */
   extents: readonly Extent[] | undefined = undefined;
   /** The extents' own. */
   extentSlot = 0;
@@ -31,19 +29,19 @@ export class Area implements Interval, LowInterval, ExtentUser {
     ioas: Ioas,
     at: number,
     end: number,
-    fileStart: number | bigint,
+    sourceStart: number | bigint,
     protection: number,
     account: DmaAccount | undefined,
-    isUnreachable: boolean,
+    pages: Pages | undefined,
     exact: Interval | undefined,
   ) {
     this.ioas = ioas;
     this.at = at;
     this.end = end;
-    this.fileStart = fileStart;
+    this.sourceStart = sourceStart;
     this.protection = protection;
     this.account = account;
-    this.isUnreachable = isUnreachable;
+    this.pages = pages;
     this.#exact = exact;
   }
 
@@ -58,4 +56,32 @@ export class Area implements Interval, LowInterval, ExtentUser {
   get last(): bigint {
     return this.#exact === undefined ? BigInt(this.end) - 1n : this.#exact.last;
   }
+
+  get length(): bigint {
+    return this.last - this.start + 1n;
+  }
+
+  /** Memory that only messages reach: nothing to place. */
+  get isUnreachable(): boolean {
+    return this.pages?.kind === 'unreachable';
+  }
 }
+
+/** An area anywhere in the space of u64. */
+export function createArea(
+  ioas: Ioas,
+  start: bigint,
+  length: bigint,
+  sourceStart: bigint,
+  protection: number,
+  account: DmaAccount | undefined,
+  pages: Pages | undefined,
+): Area {
+  const last = start + length - 1n;
+  const exact = last < exactEnd ? undefined : { start, last };
+  const source = sourceStart < exactEnd ? Number(sourceStart) : sourceStart;
+  const end = Number(last) + 1;
+  return new Area(ioas, Number(start), end, source, protection, account, pages, exact);
+}
+
+const exactEnd = 2 ** 53;

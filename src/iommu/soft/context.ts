@@ -1,14 +1,15 @@
 // What the parts of one soft iommufd share.
-import { assert, isLessorError, type OsError } from '../../base/errors.js';
-import type { Fd } from '../../os/fd.js';
-import { IOMMU_IOAS_MAP_WRITEABLE } from '../../uapi/iommufd.js';
+import type { PinnableMemory } from '../user-memory.js';
 import type { Area } from './area.js';
 import type { Extents } from './extents.js';
+import type { HeldFiles } from './held-file.js';
 import type { Hwpt } from './hwpt.js';
 import type { Invalidation } from './invalidation.js';
 import type { Ioas } from './ioas.js';
 import type { NodePool } from './node-pool.js';
 import { fail, type ObjectTable } from './objects.js';
+import type { Pin } from './pages.js';
+import { unpin, unpinAll } from './pin.js';
 import type { SoftDevice } from './soft-device.js';
 
 export type SoftObject = Ioas | Hwpt | SoftDevice;
@@ -18,6 +19,11 @@ export interface SoftContext {
   readonly pool: NodePool;
   readonly extents: Extents;
   readonly invalidation: Invalidation;
+  readonly files: HeldFiles;
+  /** Files stay with their areas, so that the last domain to leave takes placed memory along. */
+  readonly keepsFiles: boolean;
+  /** Undefined: there is none. */
+  readonly userMemory: PinnableMemory | undefined;
 }
 
 /** @throws OsError `ENOENT`, also for an object of another kind. */
@@ -25,24 +31,6 @@ export function findIoas(context: SoftContext, id: number, call: string): Ioas {
   const object = context.objects.get(id);
   if (object?.kind !== 'ioas') throw fail('ENOENT', call, `ioas ${id}`);
   return object;
-}
-
-/** Places the memory of an area, or finds it placed. @throws OsError `EINVAL`, `ENOMEM`, ... */
-export function pin(context: SoftContext, area: Area, fd: Fd | undefined, call: string): void {
-  if (area.isUnreachable || area.extents !== undefined) return;
-  assert(fd !== undefined, 'an area without extents has a file');
-  try {
-    area.extents = context.extents.acquire(
-      fd,
-      Number(area.fileStart),
-      area.end - area.at,
-      (area.protection & IOMMU_IOAS_MAP_WRITEABLE) !== 0,
-      area.account,
-      area,
-    );
-  } catch (error) {
-    throw pinError(error, call);
-  }
 }
 
 /**
@@ -65,6 +53,21 @@ export function releaseWhenSettled(
   void context.invalidation.invalidate(() => release(context, nodes, areas, users));
 }
 
+/**
+ * After the last domain left: gives up what can be placed again. Areas whose file nobody keeps
+ * hold on to what they have.
+ */
+export function unpinWhenSettled(context: SoftContext, ioas: Ioas): void {
+  const pins: Pin[] = [];
+  for (const area of ioas.areas) {
+    if (area.pages?.canPlaceAgain !== true) continue;
+    pins.push(...area.pages.takePins(area));
+    area.extents = undefined;
+  }
+  if (pins.length === 0) return;
+  void context.invalidation.invalidate(() => unpinAll(context, pins));
+}
+
 function release(
   context: SoftContext,
   nodes: readonly number[] | undefined,
@@ -75,31 +78,7 @@ function release(
   for (let index = 0; index < areas.length; index++) {
     const area = areas[index]!;
     for (let each = 0; each < hwpts.length; each++) hwpts[each]!.releaseCharge(area.account);
-    if (area.extents !== undefined) {
-      context.extents.release(area.extents, area.account, area);
-      area.extents = undefined;
-    }
-    area.file?.close();
-  }
-}
-
-/** The OsError of a failed placement or of missing table pages, with the reason as its cause. */
-export function pinError(error: unknown, call: string): unknown {
-  if (!isLessorError(error)) return error;
-  return fail(pinErrno(error.code), call, error.message, error);
-}
-
-function pinErrno(code: string): OsError['errno'] {
-  switch (code) {
-    case 'ARENA_FULL':
-    case 'QUOTA_EXCEEDED':
-      return 'ENOMEM';
-    // Linux maps these; a shared mapping of the process cannot.
-    case 'MEMORY_READ_ONLY':
-      return 'EACCES';
-    case 'MEMORY_WRITE_SEALED':
-      return 'EPERM';
-    default:
-      return 'EINVAL';
+    unpin(context, area);
+    area.pages?.leave(area);
   }
 }

@@ -144,6 +144,33 @@ export class Extents {
   }
 
   /**
+   * Lets one more user have what another one has, whatever became of its memory object. All or
+   * nothing.
+   *
+   * @throws LessorError `QUOTA_EXCEEDED`
+   */
+  share(
+    extents: readonly Extent[],
+    account: DmaAccount | undefined,
+    user: ExtentUser,
+  ): readonly Extent[] {
+    const shared = extents as readonly PlacedExtent[];
+    let paid = 0;
+    try {
+      for (; paid < shared.length; paid++) this.#pay(shared[paid]!, account);
+    } catch (error) {
+      for (const extent of shared.slice(0, paid)) this.#unpay(extent, account);
+      throw error;
+    }
+    if (shared.length === 1) {
+      join(shared[0]!, user);
+      return shared[0]!.list;
+    }
+    for (const extent of shared) extent.users.add(user);
+    return shared;
+  }
+
+  /**
    * Gives up a user's extents, as they were acquired. Only after the device acknowledged that
    * nothing leads there.
    */

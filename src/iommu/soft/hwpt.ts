@@ -4,11 +4,13 @@ import { IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } from '../../uapi/io
 import { type IovaRange, u64Max } from '../requests.js';
 import type { DmaAccount } from '../types.js';
 import type { Area } from './area.js';
-import { pin, pinError, releaseWhenSettled, type SoftContext } from './context.js';
+import { releaseWhenSettled, type SoftContext, unpinWhenSettled } from './context.js';
 import { entryRead, entryUnreachable, entryWrite, pageBytes } from './entry.js';
 import type { Ioas } from './ioas.js';
 import { TableCharge } from './node-pool.js';
 import { PageTable } from './page-table.js';
+import { pin, unpin } from './pin.js';
+import { pinError } from './pin-error.js';
 
 export interface HwptOptions {
   readonly aperture: IovaRange;
@@ -25,6 +27,8 @@ export class Hwpt {
   readonly aperture: IovaRange;
   readonly isPasid: boolean;
   readonly isAuto: boolean;
+  /** Smallest page of its table. */
+  readonly pageBytes = pageBytes;
   /** Devices and PASIDs attached to it. */
   useCount = 0;
   readonly #context: SoftContext;
@@ -43,7 +47,7 @@ export class Hwpt {
     this.aperture = options.aperture;
     this.isPasid = options.isPasid;
     this.isAuto = options.isAuto;
-    ioas.checkPageAlignment(call);
+    ioas.checkAlignment(this.pageBytes, call);
     ioas.reserve(outside(options.aperture), this, call);
     try {
       this.#table = new PageTable(context.pool);
@@ -54,23 +58,17 @@ export class Hwpt {
     const pinned: Area[] = [];
     try {
       for (const area of ioas.areas) {
-        if (area.extents === undefined && !area.isUnreachable) {
-          pin(context, area, area.file, call);
-          pinned.push(area);
-        }
+        if (pin(context, area, call)) pinned.push(area);
         this.mapArea(area, call);
       }
     } catch (error) {
       ioas.unreserve(this);
-      this.#unpin(pinned);
+      for (const area of pinned) unpin(context, area);
+      this.#discardTable();
       throw error;
     }
-    for (const area of pinned) {
-      area.file?.close();
-      area.file = undefined;
-    }
     ioas.domains.push(this);
-    ioas.alignmentMask = BigInt(pageBytes - 1);
+    ioas.updateAlignment(call);
   }
 
   get root(): number {
@@ -88,10 +86,10 @@ export class Hwpt {
       if (area.isUnreachable) {
         this.#table.map(start, lengthBytes, 0, flags, charge);
       } else {
-        const fileStart = Number(area.fileStart);
+        const sourceStart = Number(area.sourceStart);
         for (const extent of area.extents!) {
           // The part of this extent that the area covers.
-          const from = fileStart + mappedBytes - extent.startBytes;
+          const from = sourceStart + mappedBytes - extent.startBytes;
           const bytes = Math.min(lengthBytes - mappedBytes, extent.lengthBytes - from);
           const arenaPage = (extent.offsetBytes + from) / pageBytes;
           this.#table.map(start + mappedBytes, bytes, arenaPage, flags, charge);
@@ -132,16 +130,9 @@ export class Hwpt {
     const { ioas } = this;
     ioas.domains.splice(ioas.domains.indexOf(this), 1);
     ioas.unreserve(this);
-    if (ioas.domains.length === 0) ioas.alignmentMask = 0n;
+    ioas.updateAlignment('IOMMU_DESTROY');
     this.#discardTable();
-  }
-
-  #unpin(areas: readonly Area[]): void {
-    for (const area of areas) {
-      this.#context.extents.release(area.extents!, area.account, area);
-      area.extents = undefined;
-    }
-    this.#discardTable();
+    if (ioas.domains.length === 0) unpinWhenSettled(this.#context, ioas);
   }
 
   #discardTable(): void {

@@ -20,7 +20,9 @@ export class Ioas {
   /** In the order in which they joined. */
   readonly domains: Hwpt[] = [];
   allowed = new IntervalIndex<IovaRange>();
-  /** Alignment less 1: of a byte, or of a page once there is a domain. */
+  /** False: every entry of a page table is one page, so that areas can be cut. */
+  hasHugePages = true;
+  /** Alignment less 1, of a byte to a page. */
   alignmentMask = 0n;
   #reserved: readonly Reservation[] = [];
 
@@ -81,15 +83,36 @@ export class Ioas {
     this.#reserved = this.#reserved.filter((range) => range.owner !== owner);
   }
 
-  /** @throws OsError `EADDRINUSE` when an area does not fit the page size. */
-  checkPageAlignment(call: string): void {
-    if (this.alignmentMask !== 0n) return;
-    const mask = BigInt(pageBytes - 1);
-    for (const { start, last, fileStart } of this.areas) {
-      if (((start | (last + 1n) | BigInt(fileStart)) & mask) !== 0n) {
-        throw fail('EADDRINUSE', call, 'an area is not aligned to pages');
+  /**
+   * What addresses, lengths and offsets are multiples of: the largest that any user of the IOAS
+   * needs.
+   */
+  get alignment(): bigint {
+    return this.alignmentMask + 1n;
+  }
+
+  /**
+   * Before a user with pages of this size joins.
+   *
+   * @throws OsError `EINVAL` when it is over a page, `EADDRINUSE` when an area does not fit
+   */
+  checkAlignment(smallestPageBytes: number, call: string): void {
+    if (smallestPageBytes > pageBytes) throw fail('EINVAL', call, 'pages that are too large');
+    const mask = BigInt(smallestPageBytes - 1);
+    if (mask <= this.alignmentMask) return;
+    for (const { start, last, sourceStart } of this.areas) {
+      if (((start | (last + 1n) | BigInt(sourceStart)) & mask) !== 0n) {
+        throw fail('EADDRINUSE', call, `an area is not aligned to ${smallestPageBytes} bytes`);
       }
     }
+  }
+
+  /** After a user joined or left. @throws OsError `EADDRINUSE`, with nothing changed */
+  updateAlignment(call: string): void {
+    let largest = this.hasHugePages ? 1 : pageBytes;
+    for (const domain of this.domains) largest = Math.max(largest, domain.pageBytes);
+    this.checkAlignment(largest, call);
+    this.alignmentMask = BigInt(largest - 1);
   }
 }
 

@@ -11,9 +11,11 @@ import type {
   MapFileRequest,
   UnmapRequest,
 } from '../requests.js';
+import type { PinnableMemory } from '../user-memory.js';
 import type { Area } from './area.js';
 import { findIoas, type SoftContext, type SoftObject } from './context.js';
 import type { Extents } from './extents.js';
+import { HeldFiles } from './held-file.js';
 import { Hwpt } from './hwpt.js';
 import { IntervalIndex } from './interval-index.js';
 import type { Invalidation } from './invalidation.js';
@@ -21,6 +23,7 @@ import { Ioas } from './ioas.js';
 import { mapFile, mapLow } from './map-file.js';
 import type { NodePool } from './node-pool.js';
 import { fail, ObjectTable } from './objects.js';
+import { Pin } from './pages.js';
 import { SoftDevice, type SoftUnit } from './soft-device.js';
 import { unmapAll, unmapLow, unmapRange } from './unmap.js';
 
@@ -28,6 +31,13 @@ export interface SoftIommufdOptions {
   readonly pool: NodePool;
   readonly extents: Extents;
   readonly invalidation: Invalidation;
+  /** Of the process whose addresses `ioasMap` takes; without it no address leads to memory. */
+  readonly userMemory?: PinnableMemory;
+  /**
+   * As in Linux, memory is given up with the last domain of an IOAS and found again by the next:
+   * costs a descriptor for each that is mapped. Default: what is placed stays until it is unmapped.
+   */
+  readonly keepsFiles?: boolean;
 }
 
 export class SoftIommufd implements Iommufd {
@@ -35,8 +45,16 @@ export class SoftIommufd implements Iommufd {
   readonly #goneListeners = new Listeners<MemoryGone>();
 
   constructor(options: SoftIommufdOptions) {
-    const { pool, extents, invalidation } = options;
-    this.#context = { objects: new ObjectTable<SoftObject>(), pool, extents, invalidation };
+    const { pool, extents, invalidation, userMemory } = options;
+    this.#context = {
+      objects: new ObjectTable<SoftObject>(),
+      pool,
+      extents,
+      invalidation,
+      files: new HeldFiles(),
+      keepsFiles: options.keepsFiles ?? false,
+      userMemory,
+    };
   }
 
   ioasAlloc(flags = 0): number {
@@ -52,7 +70,7 @@ export class SoftIommufd implements Iommufd {
     return {
       ranges: ranges.slice(0, rangesMax),
       rangeCount: ranges.length,
-      alignment: ioas.alignmentMask + 1n,
+      alignment: ioas.alignment,
       errno: ranges.length > rangesMax ? 'EMSGSIZE' : undefined,
     };
   }
@@ -139,10 +157,12 @@ export class SoftIommufd implements Iommufd {
 
   /** Looks for memory that the SIGBUS guard had to replace, and tells the listeners. Cheap. */
   checkFaults(): void {
+    const areas = new Set<Area>();
     for (const user of this.#context.extents.takeGone()) {
-      const area = user as Area;
-      const length = area.last - area.start + 1n;
-      this.#goneListeners.emit({ ioasId: area.ioas.id, iova: area.start, length });
+      areas.add(user instanceof Pin ? user.area : (user as Area));
+    }
+    for (const { ioas, start, length } of areas) {
+      this.#goneListeners.emit({ ioasId: ioas.id, iova: start, length });
     }
   }
 

@@ -8,7 +8,7 @@ import { Invalidation } from '../soft/invalidation.js';
 import { NodePool, nodeBytes } from '../soft/node-pool.js';
 import { PasidTable } from '../soft/pasid-table.js';
 import { SoftGroup, type SoftUnit } from '../soft/soft-device.js';
-import { SoftIommufd } from '../soft/soft-iommufd.js';
+import { SoftIommufd, type SoftIommufdOptions } from '../soft/soft-iommufd.js';
 import { FakeArena, FakeMemory } from './fake-memory.js';
 import { ManualClock } from './manual-clock.js';
 
@@ -19,15 +19,18 @@ export interface UnitOptions {
   readonly group?: SoftGroup;
 }
 
+/** What an iommufd may be told beyond its parts. */
+export type SoftWorldOptions = Omit<SoftIommufdOptions, 'pool' | 'extents' | 'invalidation'>;
+
 /** Everything that a test of iommufd's rules touches; no device runs unless it is resumed. */
-export function createSoftWorld(tablePages = 512) {
+export function createSoftWorld(tablePages = 512, options: SoftWorldOptions = {}) {
   const memory = new FakeMemory();
   const arena = new FakeArena(memory, 64 * MiB);
   const pool = new NodePool(tablePages * nodeBytes);
   const control = createControl();
   const invalidation = new Invalidation(control, new ManualClock(), 100);
   const extents = new Extents({ arena, memory, startBytes: 0, placedBytesMax: GiB });
-  const iommufd = new SoftIommufd({ pool, extents, invalidation });
+  const iommufd = new SoftIommufd({ pool, extents, invalidation, ...options });
   return {
     memory,
     arena,
