@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -48,6 +49,35 @@ static napi_value ioctl_call(napi_env env, napi_callback_info info) {
   return call_result(env, ioctl(fd, request, bytes.data));
 }
 
+static napi_value read_call(napi_env env, napi_callback_info info) {
+  call_arguments call = arguments_of(env, info);
+  byte_view into = bytes_argument(&call, 1);
+  return call_result(env, read(int32_argument(&call, 0, -1), into.data, into.length));
+}
+
+static napi_value write_call(napi_env env, napi_callback_info info) {
+  call_arguments call = arguments_of(env, info);
+  byte_view bytes = bytes_argument(&call, 1);
+  return call_result(env, write(int32_argument(&call, 0, -1), bytes.data, bytes.length));
+}
+
+static napi_value poll_now_call(napi_env env, napi_callback_info info) {
+  call_arguments call = arguments_of(env, info);
+  struct pollfd one = {.fd = int32_argument(&call, 0, -1),
+                       .events = (short)int32_argument(&call, 1, 0)};
+  int result = poll(&one, 1, 0);
+  return call_result(env, result < 0 ? -1 : one.revents);
+}
+
+/* Addresses of user space are below 2^53. Asking for the bytes also takes a small array off the
+ * heap of V8, where it could move. */
+static napi_value address_of_call(napi_env env, napi_callback_info info) {
+  call_arguments call = arguments_of(env, info);
+  byte_view bytes = bytes_argument(&call, 0);
+  if (bytes.data == NULL) return int64_result(env, -EINVAL);
+  return int64_result(env, (int64_t)(intptr_t)bytes.data);
+}
+
 static napi_value directory_entries_call(napi_env env, napi_callback_info info) {
   call_arguments call = arguments_of(env, info);
   byte_view into = bytes_argument(&call, 1);
@@ -59,5 +89,9 @@ void register_files(napi_env env, napi_value exports) {
   export_function(env, exports, "duplicate", duplicate_call);
   export_function(env, exports, "open", open_call);
   export_function(env, exports, "ioctl", ioctl_call);
+  export_function(env, exports, "read", read_call);
+  export_function(env, exports, "write", write_call);
+  export_function(env, exports, "pollNow", poll_now_call);
+  export_function(env, exports, "addressOf", address_of_call);
   export_function(env, exports, "directoryEntries", directory_entries_call);
 }

@@ -1,4 +1,4 @@
-// ioctl with a structure built by src/uapi.
+// Device nodes: ioctl with a structure built by src/uapi, and the files that such calls give out.
 import type { Fd } from './fd.js';
 
 export interface IoctlOs {
@@ -9,4 +9,19 @@ export interface IoctlOs {
   ioctl(fd: Fd, request: number, argument: Uint8Array | number): number;
   /** open(2) with O_CLOEXEC. @throws OsError */
   open(path: string, flags: number): Fd;
+  /** An owner for a descriptor that a call answered with. */
+  adopt(descriptor: number): Fd;
+  /** read(2). @returns Bytes read; 0 at the end. @throws OsError */
+  read(fd: Fd, into: Uint8Array): number;
+  /** write(2). @returns Bytes taken. @throws OsError */
+  write(fd: Fd, bytes: Uint8Array): number;
+  /** True when a read would give something or fail. Never waits. @throws OsError */
+  isReadable(fd: Fd): boolean;
+  /**
+   * Where the first byte lies in this process, for structures that hold pointers. It stays there
+   * while somebody refers to the view: the caller must, until the call that uses it has returned.
+   *
+   * @throws OsError `EINVAL` when it has no bytes
+   */
+  addressOf(view: Uint8Array): bigint;
 }

@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { createIoctlOs } from './ioctl.js';
 import { createMemoryOs } from './memory.js';
 import { loadNative } from './native.js';
+import { createOs } from './os.js';
 import { errnoThrown } from './testing/memory-contract.js';
 
 const native = loadNative();
@@ -16,6 +17,18 @@ const FIOCLEX = 0x5451;
 const O_WRONLY = 1;
 const O_CREAT = 0x40;
 const O_CLOEXEC = 0o2000000;
+
+/** By the kernel's own view of this process. */
+function memoryAt(address: bigint, lengthBytes: number): Uint8Array {
+  const file = openSync('/proc/self/mem', 'r');
+  try {
+    const bytes = new Uint8Array(lengthBytes);
+    readSync(file, bytes, 0, lengthBytes, address);
+    return bytes;
+  } finally {
+    closeSync(file);
+  }
+}
 
 function flagsOf(fd: { readonly number: number }): number {
   const text = readFileSync(`/proc/self/fdinfo/${fd.number}`, 'utf8');
@@ -56,6 +69,70 @@ describe('ioctl', () => {
       expect(errnoThrown(() => ioctl.ioctl(fd, FIOCLEX, argument))).toBe('EINVAL');
       expect(errnoThrown(() => ioctl.ioctl(fd, argument, 0))).toBe('EINVAL');
     }
+  });
+});
+
+describe('addressOf', () => {
+  it('is where the bytes are, of a view and of its buffer alike', () => {
+    const bytes = new Uint8Array(4096);
+    const start = ioctl.addressOf(bytes);
+    expect(start).toBeGreaterThan(4096n);
+    expect(ioctl.addressOf(bytes.subarray(17))).toBe(start + 17n);
+    expect(ioctl.addressOf(bytes)).toBe(start);
+  });
+
+  it('stays the same for a small array, which the engine could have moved', () => {
+    const small = Uint8Array.of(1, 2, 3);
+    const start = ioctl.addressOf(small);
+    const garbage = Array.from({ length: 200_000 }, (_, i) => ({ i, text: `${i}` }));
+    expect(garbage).toHaveLength(200_000);
+    expect(ioctl.addressOf(small)).toBe(start);
+    small[1] = 9;
+    expect([...memoryAt(start, 3)]).toEqual([1, 9, 3]);
+  });
+
+  it('refuses what has no bytes', () => {
+    expect(errnoThrown(() => ioctl.addressOf(new Uint8Array(0)))).toBe('EINVAL');
+    expect(native.addressOf('text' as never)).toBe(-22);
+  });
+});
+
+describe('read, write and isReadable', () => {
+  it('move bytes, and say how many', () => {
+    using fd = memory.create('lessor-test', 0);
+    expect(ioctl.write(fd, Uint8Array.of(1, 2, 3))).toBe(3);
+    using again = ioctl.open(`/proc/self/fd/${fd.number}`, 0);
+    const into = new Uint8Array(5).fill(0xaa);
+    expect(ioctl.read(again, into)).toBe(3);
+    expect([...into]).toEqual([1, 2, 3, 0xaa, 0xaa]);
+    expect(ioctl.read(again, into)).toBe(0);
+  });
+
+  it('fail with the errno of the call', () => {
+    using fd = ioctl.open('/dev/null', 0);
+    expect(errnoThrown(() => ioctl.write(fd, new Uint8Array(1)))).toBe('EBADF');
+    using folder = ioctl.open('/', 0);
+    expect(errnoThrown(() => ioctl.read(folder, new Uint8Array(1)))).toBe('EISDIR');
+  });
+
+  it('say at once whether there is something to read', () => {
+    const events = createOs(native).events;
+    using fd = events.createEventFd();
+    expect(ioctl.isReadable(fd)).toBe(false);
+    ioctl.write(fd, Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0));
+    expect(ioctl.isReadable(fd)).toBe(true);
+    events.drain(fd);
+    expect(ioctl.isReadable(fd)).toBe(false);
+    const number = fd.duplicate().release();
+    native.close(number);
+    expect(errnoThrown(() => ioctl.isReadable(ioctl.adopt(number)))).toBe('EBADF');
+  });
+
+  it('give an adopted descriptor an owner that closes it', () => {
+    using fd = memory.create('lessor-test', 0);
+    const number = fd.duplicate().release();
+    ioctl.adopt(number).close();
+    expect(native.close(number)).toBe(-9);
   });
 });
 

@@ -5,6 +5,14 @@ export interface FileCalls {
   open(path: string, flags: number): number;
   /** ioctl with a structure in place, or a number by value. */
   ioctl(fd: number, request: number, argument: Uint8Array | number): number;
+  /** read(2). */
+  read(fd: number, into: Uint8Array): number;
+  /** write(2). */
+  write(fd: number, bytes: Uint8Array): number;
+  /** poll(2) of one descriptor, without waiting. @returns Which events there are. */
+  pollNow(fd: number, events: number): number;
+  /** Where the first byte lies in this process. */
+  addressOf(bytes: ArrayBufferView | ArrayBuffer): number;
   /** getdents64. @returns Bytes written to `into`; 0 at the end. */
   directoryEntries(fd: number, into: Uint8Array): number;
 }

@@ -14,6 +14,7 @@ const infallible: ReadonlySet<NativeCallName> = new Set<NativeCallName>([
   'pageBytes',
   'guardCheck',
   'guardFaults',
+  'addressOf',
 ]);
 
 interface Fault {
