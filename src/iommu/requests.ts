@@ -6,15 +6,15 @@ import type { DmaAccount } from './types.js';
 
 export const u64Max = 0xffff_ffff_ffff_ffffn;
 
-/** Bytes in the memory of whoever calls, read when everything that is checked before was right. */
-export interface CallerBytes {
-  readonly lengthBytes: number;
-  /** A copy. @throws OsError `EFAULT` */
-  read(offsetBytes: number, lengthBytes: number): Uint8Array;
+/** Bytes that a call looks at only when it comes to them; a Uint8Array is one. */
+export interface UserBytes {
+  readonly length: number;
+  /** A copy of [start, end). @throws OsError `EFAULT` */
+  slice(start: number, end: number): Uint8Array;
 }
 
-/** Bits in the memory of whoever calls. */
-export interface CallerBits {
+/** Bits that a call sets, where it comes to them. */
+export interface UserBits {
   /** Sets consecutive bits, lowest bit of a byte first; what cannot be written is left out. */
   set(firstBit: bigint, bitCount: bigint): void;
 }
@@ -111,7 +111,7 @@ export interface HwptAllocRequest {
   readonly ptId: number;
   readonly dataType?: number;
   /** What a driver of the type wants to know; copied. */
-  readonly data?: Uint8Array | CallerBytes;
+  readonly data?: UserBytes;
   /** Looked at with FAULT_ID_VALID. */
   readonly faultId?: number;
 }
@@ -123,7 +123,7 @@ export interface HwptInvalidateRequest {
   readonly entryLen: number;
   readonly entryNum: number;
   /** The entries, one after the other; absent: a null pointer. */
-  readonly data: Uint8Array | CallerBytes | undefined;
+  readonly data: UserBytes | undefined;
 }
 
 export interface HwptInvalidateResult {
@@ -164,7 +164,7 @@ export interface DirtyBitmapRequest {
   /** Bytes for which one bit stands. */
   readonly pageSize: bigint;
   /** Bits are set in it, lowest bit first, and never cleared. */
-  readonly bitmap: Uint8Array | CallerBits;
+  readonly bitmap: Uint8Array | UserBits;
 }
 
 /** One legacy type1 map. @see linux/vfio.h vfio_iommu_type1_dma_map */
