@@ -19,7 +19,7 @@ const states = [
 ] as const;
 
 function rowName(state: string, label: string): string {
-  return `map/pair ${state} ${label}`;
+  return `iommu/pair ${state} ${label}`;
 }
 
 async function run({ floors }: BenchContext): Promise<Figure[]> {

@@ -9,13 +9,13 @@ const rounds = 12;
 const nsMax = 40;
 /** How much slower a large address space may be than a small one. */
 const growthMax = 8;
-const growthRow = 'translate/dense 1M against 1k';
+const growthRow = 'iommu/translate dense 1M against 1k';
 
 const sizes = [
-  { name: 'translate/dense 1k', args: ['1000', 'dense'] },
-  { name: 'translate/dense 100k', args: ['100000', 'dense'] },
-  { name: 'translate/dense 1M', args: ['1000000', 'dense'] },
-  { name: 'translate/scattered 16k', args: ['16384', 'scattered'] },
+  { name: 'iommu/translate dense 1k', args: ['1000', 'dense'] },
+  { name: 'iommu/translate dense 100k', args: ['100000', 'dense'] },
+  { name: 'iommu/translate dense 1M', args: ['1000000', 'dense'] },
+  { name: 'iommu/translate scattered 16k', args: ['16384', 'scattered'] },
 ] as const;
 
 async function run({ floors }: BenchContext): Promise<Figure[]> {

@@ -223,6 +223,17 @@ static napi_value reopen_call(napi_env env, napi_callback_info info) {
   return call_result(env, open(path, int32_argument(&call, 1, O_RDONLY) | O_CLOEXEC));
 }
 
+/* The whole pages inside the view: nobody outside knows where pages begin. */
+static napi_value advise_huge_pages_call(napi_env env, napi_callback_info info) {
+  call_arguments call = arguments_of(env, info);
+  byte_view view = bytes_argument(&call, 0);
+  uintptr_t mask = page_bytes() - 1;
+  uintptr_t start = ((uintptr_t)view.data + mask) & ~mask;
+  uintptr_t end = ((uintptr_t)view.data + view.length) & ~mask;
+  if (start >= end) return int64_result(env, -EINVAL);
+  return call_result(env, madvise((void *)start, end - start, MADV_HUGEPAGE));
+}
+
 void register_memory(napi_env env, napi_value exports) {
   export_function(env, exports, "pageBytes", page_bytes_call);
   export_function(env, exports, "memfdCreate", memfd_create_call);
@@ -236,4 +247,5 @@ void register_memory(napi_env env, napi_value exports) {
   export_function(env, exports, "map", map_call);
   export_function(env, exports, "unmap", unmap_call);
   export_function(env, exports, "poison", poison_call);
+  export_function(env, exports, "adviseHugePages", advise_huge_pages_call);
 }

@@ -106,6 +106,11 @@ export interface MemoryOs {
    *   over `limits.windowBytesMax`; `EFBIG` over 4 GiB.
    */
   map(fd: Fd, spec: MapSpec): Mapping;
+  /**
+   * Asks the kernel for huge pages (madvise MADV_HUGEPAGE) where a view of anonymous memory was
+   * not touched yet. Advice: a kernel that gives none leaves the memory as it is.
+   */
+  adviseHugePages(view: Int32Array): void;
   /** Reserves an arena, in multiples of 2 MiB, at most 4 GiB. Lives as long as the process. */
   createArena(lengthBytes: number): Arena;
   /** The same arena in another thread. */

@@ -1,7 +1,8 @@
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
+import { MiB } from '../base/units.js';
 import { Fd } from './fd.js';
 import { createMemoryOs } from './memory.js';
 import { loadNative } from './native.js';
@@ -50,6 +51,25 @@ describe('descriptors that are no memory', () => {
     expect(attempts.map(errnoThrown)).toEqual(attempts.map(() => 'EBADF'));
     expect(errnoThrown(() => os.reopenReadOnly(fd))).toBe('ENOENT');
     fd.release();
+  });
+});
+
+describe('advice to use huge pages', () => {
+  it.skipIf(!existsSync('/sys/kernel/mm/transparent_hugepage'))('reaches the kernel', () => {
+    const advised = (): number =>
+      readFileSync('/proc/self/smaps', 'utf8')
+        .split('\n')
+        .filter((line) => /^VmFlags:.* hg( |$)/.test(line)).length;
+    const before = advised();
+    const view = new Int32Array(new SharedArrayBuffer(8 * MiB));
+    os.adviseHugePages(view.subarray(MiB));
+    expect(advised()).toBe(before + 1);
+    expect(view[0]).toBe(0);
+  });
+
+  it('is nothing to a view without a whole page', () => {
+    os.adviseHugePages(new Int32Array(4));
+    expect(native.adviseHugePages(new Int32Array(0))).toBeLessThan(0);
   });
 });
 

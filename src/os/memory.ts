@@ -83,6 +83,10 @@ export function createMemoryOs(native: Calls): MemoryOs {
     reopenReadOnly: (fd) =>
       new Fd(native, checkResult(native.reopen(fd.number, O_RDONLY), 'open', '/proc/self/fd')),
     map: (fd, spec) => mapMemory(native, fd, spec),
+    adviseHugePages(view) {
+      // EINVAL where the kernel has none, or the view no whole page: as good without.
+      native.adviseHugePages(view);
+    },
     createArena: (lengthBytes) => createArena(native, lengthBytes),
     openArena: (id) => openArena(native, id),
   };

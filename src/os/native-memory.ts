@@ -40,6 +40,9 @@ export interface MemoryCalls {
   /** Replaces the mapping by private all-ones pages of the same protection. */
   poison(buffer: ArrayBuffer): number;
 
+  /** madvise MADV_HUGEPAGE of the whole pages inside a view; `EINVAL` when it holds none. */
+  adviseHugePages(view: Int32Array): number;
+
   /** Installs the SIGBUS handler, also when something replaced it. */
   guardInstall(): number;
   /** True when the SIGBUS handler of this process is the guard's. */

@@ -5,7 +5,7 @@ import type { SmallestPage } from './entry.js';
 export interface IommuHandles {
   /** Page-table nodes of every address space. */
   readonly tables: SharedArrayBuffer;
-  /** Root node by PASID; word 0 is the plain requester id. */
+  /** Where the root of each PASID's table begins; word 0 is the plain requester id. */
   readonly pasids: SharedArrayBuffer;
   /** Invalidation words, below. */
   readonly control: SharedArrayBuffer;

@@ -1,5 +1,5 @@
 // Which leaves of a page table a device wrote to: found without looking at what is not mapped.
-import { entryDirty, entryIndex, entryLarge, entryShift, levelBits } from './entry.js';
+import { entryDirty, entryIndex, entryLarge, levelBits, linkMask } from './entry.js';
 
 /** @param lengthBytes - What the leaf covers. */
 export type DirtyVisitor = (iova: number, lengthBytes: number) => void;
@@ -38,7 +38,7 @@ export class DirtyLeaves {
       if (level > 0 && (entry & entryLarge) === 0) {
         const from = Math.max(at, start);
         const to = Math.min(at + span, end);
-        this.visit(entry >>> entryShift, level - 1, from, to, visitor, isTaking);
+        this.visit((entry & linkMask) >>> levelBits, level - 1, from, to, visitor, isTaking);
       } else if (entry & entryDirty) {
         if (isTaking) Atomics.and(words, word, ~entryDirty);
         visitor(at, span);

@@ -1,11 +1,15 @@
 // The nodes of all page tables of one function, in one fixed shared buffer. Main thread side:
 // who pays for a node, how many entries it holds, and which nodes wait for an acknowledgement.
 import { assert, LessorError } from '../../base/errors.js';
+import { MiB } from '../../base/units.js';
 import type { DmaAccount } from '../types.js';
 import { nodeWords } from './entry.js';
 
 /** Of one table page. */
 export const nodeBytes = nodeWords * 4;
+
+/** Tables up to here are walked as fast in pages of 4 KiB. */
+const smallPoolBytes = 2 * MiB;
 
 /** The table pages that one user of one address space pays for. */
 export class TableCharge {
@@ -51,13 +55,18 @@ export class NodePool {
   #fresh = 1;
   #retired: number[] = [];
 
-  /** @param lengthBytes - Of the shared buffer; costs nothing until touched. At most 2 GiB. */
-  constructor(lengthBytes: number) {
+  /**
+   * @param lengthBytes - Of the shared buffer; costs nothing until touched. At most 2 GiB.
+   * @param advise - Gets what is best in huge pages: a random walk of large tables misses the TLB
+   *   less. Not the first 2 MiB, so that small tables stay small.
+   */
+  constructor(lengthBytes: number, advise?: (words: Int32Array) => void) {
     assert(lengthBytes >= 2 * nodeBytes && lengthBytes <= 2 ** 31, `pool of ${lengthBytes} bytes`);
     this.#nodeCount = Math.floor(lengthBytes / nodeBytes);
     this.shared = new SharedArrayBuffer(this.#nodeCount * nodeBytes);
     this.words = new Int32Array(this.shared);
     this.children = new Uint16Array(this.#nodeCount);
+    if (lengthBytes > smallPoolBytes) advise?.(this.words.subarray(smallPoolBytes / 4));
   }
 
   /** Nodes in use or waiting for an acknowledgement. */

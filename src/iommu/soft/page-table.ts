@@ -4,19 +4,23 @@ import { assert } from '../../base/errors.js';
 import { iovaEnd } from '../../base/units.js';
 import { DirtyLeaves, type DirtyVisitor } from './dirty-leaves.js';
 import {
+  arenaPageEnd,
   entryIndex,
   entryLarge,
-  entryNumberEnd,
-  entryShift,
+  entryRead,
   entryUnreachable,
   entryValid,
+  entryWrite,
   levelBits,
-  linkSlow,
+  linkMask,
+  linkShort,
   linkTracked,
   nodeWords,
   pageBytes,
+  pageShift,
   type SmallestPage,
   shiftsOf,
+  unreachableShift,
 } from './entry.js';
 import type { NodePool, TableCharge } from './node-pool.js';
 
@@ -57,9 +61,9 @@ export class PageTable {
     this.#root = pool.allocate(undefined);
   }
 
-  /** Node index for the PASID table. */
+  /** What the PASID table says of this table: the word index of the root's first entry. */
   get root(): number {
-    return this.#root;
+    return wordOf(this.#root, 0);
   }
 
   get isTracking(): boolean {
@@ -87,8 +91,11 @@ export class PageTable {
     const smallestPage = 2 ** this.#shifts[0]!;
     assert(iova >= 0 && lengthBytes > 0 && end <= iovaEnd, 'table range');
     assert(((iova | lengthBytes) & (smallestPage - 1)) === 0, 'table range cuts a page');
-    assert(arenaPage + lengthBytes / smallestPage <= entryNumberEnd || arenaPage === 0, 'page');
     const isUnreachable = (flags & entryUnreachable) !== 0;
+    const endPage = isUnreachable ? 0 : arenaPage + lengthBytes / smallestPage;
+    assert(endPage <= arenaPageEnd, 'arena page');
+    const rights = flags & (entryRead | entryWrite);
+    const leaf = entryValid | (isUnreachable ? rights << unreachableShift : rights);
     let at = iova;
     let page = arenaPage;
     try {
@@ -97,10 +104,10 @@ export class PageTable {
         const span = 2 ** this.#shifts[level]!;
         const node = this.#descend(at, level, charge);
         const nodeEnd = Math.min(end, (Math.floor(at / (span * nodeWords)) + 1) * span * nodeWords);
-        const leaf = flags | entryValid | (level === 0 ? 0 : entryLarge);
+        const entry = level === 0 ? leaf : leaf | entryLarge;
         // Entries of one node in one run; a run of large leaves ends where they no longer fit.
         do {
-          this.#publish(node, entryIndex(at, this.#shifts[level]!), page, leaf);
+          this.#publish(node, entryIndex(at, this.#shifts[level]!), (page << pageShift) | entry);
           at += span;
           if (!isUnreachable) page += span / smallestPage;
         } while (
@@ -136,11 +143,10 @@ export class PageTable {
       const shift = this.#shifts[level]!;
       const entry = this.#words[wordOf(node, entryIndex(iova, shift))]!;
       if ((entry & entryValid) === 0) return undefined;
-      const number = entry >>> entryShift;
       if (level === 0 || entry & entryLarge) {
-        return { arenaPage: number, flags: entry & 0xff, spanBytes: 2 ** shift };
+        return { arenaPage: entry >>> pageShift, flags: entry & 0xff, spanBytes: 2 ** shift };
       }
-      node = number;
+      node = nodeOf(entry);
     }
     return undefined;
   }
@@ -154,7 +160,7 @@ export class PageTable {
     const base = wordOf(this.#root, 0);
     for (let word = base; word < base + nodeWords; word++) {
       const link = this.#words[word]!;
-      if (link !== 0) Atomics.store(this.#words, word, (link & ~0xff) | this.#rootLinkFlags());
+      if (link !== 0) Atomics.store(this.#words, word, (link & linkMask) | this.#rootLinkFlags());
     }
   }
 
@@ -188,26 +194,26 @@ export class PageTable {
       const entry = this.#words[wordOf(node, index)]!;
       if ((entry & entryValid) === 0) {
         const child = this.#pool.allocate(shift >= unpaidNodeShift ? undefined : charge);
-        const flags = above === this.#rootLevel ? this.#rootLinkFlags() : entryValid;
-        this.#publish(node, index, child, flags);
+        const flags = above === this.#rootLevel ? this.#rootLinkFlags() : entryValid | linkShort;
+        this.#publish(node, index, wordOf(child, 0) | flags);
         node = child;
       } else {
         assert((entry & entryLarge) === 0, 'map below a large leaf');
-        node = entry >>> entryShift;
+        node = nodeOf(entry);
       }
     }
     return node;
   }
 
   #rootLinkFlags(): number {
-    if (this.#isTracking) return entryValid | linkSlow | linkTracked;
-    return this.#isSlow ? entryValid | linkSlow : entryValid;
+    if (this.#isTracking) return entryValid | linkTracked;
+    return this.#isSlow ? entryValid : entryValid | linkShort;
   }
 
-  #publish(node: number, index: number, number: number, flags: number): void {
+  #publish(node: number, index: number, entry: number): void {
     const word = wordOf(node, index);
     assert(this.#words[word] === 0, 'map over a valid entry');
-    Atomics.store(this.#words, word, (number << entryShift) | flags);
+    Atomics.store(this.#words, word, entry);
     this.#pool.children[node]! += 1;
   }
 
@@ -218,7 +224,7 @@ export class PageTable {
     for (let level = this.#rootLevel; level > 0; level--) {
       const entry = words[wordOf(node, entryIndex(iova, this.#shifts[level]!))]!;
       if ((entry & (entryValid | entryLarge)) !== entryValid) return false;
-      node = entry >>> entryShift;
+      node = nodeOf(entry);
     }
     const word = wordOf(node, entryIndex(iova, this.#shifts[0]!));
     const { children } = this.#pool;
@@ -243,7 +249,7 @@ export class PageTable {
         if (level === 0 || entry & entryLarge) {
           assert(stop - at === span, 'unmap cuts a leaf');
         } else {
-          const child = entry >>> entryShift;
+          const child = nodeOf(entry);
           this.#clear(child, level - 1, at, stop);
           isGone = children[child] === 0;
           if (isGone) this.#pool.retire(child);
@@ -284,4 +290,9 @@ export class PageTable {
 
 function wordOf(node: number, index: number): number {
   return (node << levelBits) | index;
+}
+
+/** The node that a link leads to. */
+function nodeOf(link: number): number {
+  return (link & linkMask) >>> levelBits;
 }

@@ -18,7 +18,7 @@ export class PasidTable {
     this.#roots = new Uint32Array(this.shared);
   }
 
-  /** Sets the root node of a slot; 0 blocks it. The caller invalidates. */
+  /** Sets `PageTable.root` of a slot; 0 blocks it. The caller invalidates. */
   set(slot: number, root: number): void {
     assert(slot >= 0 && slot < this.#roots.length, `pasid ${slot}`);
     Atomics.store(this.#roots, slot, root);

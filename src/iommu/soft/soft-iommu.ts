@@ -3,7 +3,7 @@ import type { Clock } from '../../base/clock.js';
 import { assert } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import { iovaEnd, isAligned } from '../../base/units.js';
-import type { Arena } from '../../os/memory-types.js';
+import type { Arena, MemoryOs } from '../../os/memory-types.js';
 import { type AddressSpaces, openAddressSpaces } from '../address-space.js';
 import type { IommuDevice } from '../iommufd.js';
 import type { IovaRange } from '../requests.js';
@@ -19,7 +19,7 @@ import { SoftIommufd } from './soft-iommufd.js';
 export interface SoftIommuOptions {
   readonly arena: Arena;
   readonly layout: ArenaLayout;
-  readonly memory: MemoryFacts;
+  readonly memory: MemoryFacts & Partial<Pick<MemoryOs, 'adviseHugePages'>>;
   readonly clock: Clock;
   /** Width of the function's PASIDs, 0 to 16. */
   readonly pasidBits: number;
@@ -58,7 +58,7 @@ export function createSoftIommu(options: SoftIommuOptions): SoftIommu {
   const { arena, layout, memory, clock } = options;
   assert(isAligned(layout.windowBytes, extentBytes), 'windows take whole extents');
   assert(layout.windowBytes <= arena.lengthBytes, 'windows fit the arena');
-  const pool = new NodePool(options.tableBytes ?? 2 ** 31);
+  const pool = new NodePool(options.tableBytes ?? 2 ** 31, memory.adviseHugePages);
   const pasids = new PasidTable(options.pasidBits);
   const control = createControl();
   const invalidation = new Invalidation(control, clock, options.acknowledgeMsMax ?? 1000);
