@@ -2,17 +2,20 @@
 import type { PinnableMemory } from '../user-memory.js';
 import type { Area } from './area.js';
 import type { Extents } from './extents.js';
+import type { FaultObject } from './fault-object.js';
+import type { ForeignObject } from './foreign.js';
 import type { HeldFiles } from './held-file.js';
 import type { Hwpt } from './hwpt.js';
 import type { Invalidation } from './invalidation.js';
 import type { Ioas } from './ioas.js';
+import type { NestedHwpt } from './nested-hwpt.js';
 import type { NodePool } from './node-pool.js';
 import { fail, type ObjectTable } from './objects.js';
 import type { Pin } from './pages.js';
 import { unpin, unpinAll } from './pin.js';
 import type { SoftDevice } from './soft-device.js';
 
-export type SoftObject = Ioas | Hwpt | SoftDevice;
+export type SoftObject = Ioas | Hwpt | NestedHwpt | SoftDevice | FaultObject | ForeignObject;
 
 export interface SoftContext {
   readonly objects: ObjectTable<SoftObject>;
@@ -24,6 +27,8 @@ export interface SoftContext {
   readonly keepsFiles: boolean;
   /** Undefined: there is none. */
   readonly userMemory: PinnableMemory | undefined;
+  /** After a device or a file that kept the context alive is gone. */
+  onUserGone(): void;
 }
 
 /** @throws OsError `ENOENT`, also for an object of another kind. */

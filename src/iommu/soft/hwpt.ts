@@ -6,65 +6,89 @@ import type { DmaAccount } from '../types.js';
 import type { Area } from './area.js';
 import { releaseWhenSettled, type SoftContext, unpinWhenSettled } from './context.js';
 import { entryRead, entryUnreachable, entryWrite, pageBytes } from './entry.js';
+import type { FaultObject } from './fault-object.js';
 import type { Ioas } from './ioas.js';
+import type { NestedHwpt } from './nested-hwpt.js';
 import { TableCharge } from './node-pool.js';
 import { PageTable } from './page-table.js';
 import { pin, unpin } from './pin.js';
 import { pinError } from './pin-error.js';
+import type { TableFormat } from './traits.js';
 
 export interface HwptOptions {
-  readonly aperture: IovaRange;
-  /** May be attached to PASIDs. */
+  readonly format: TableFormat;
+  /** May be attached to PASIDs, or beside them. */
   readonly isPasid: boolean;
   /** Made by an attach to the IOAS, gone with its last device. */
   readonly isAuto: boolean;
+  /** Nested HWPTs may stand in front of it. */
+  readonly isNestParent: boolean;
 }
+
+/** What a device can be attached to. */
+export type AnyHwpt = Hwpt | NestedHwpt;
 
 export class Hwpt {
   readonly kind = 'hwpt';
   id = 0;
   readonly ioas: Ioas;
-  readonly aperture: IovaRange;
+  readonly format: TableFormat;
   readonly isPasid: boolean;
   readonly isAuto: boolean;
-  /** Smallest page of its table. */
-  readonly pageBytes = pageBytes;
-  /** Devices and PASIDs attached to it. */
+  readonly isNestParent: boolean;
+  /** Where page requests go. */
+  fault: FaultObject | undefined = undefined;
+  /** Devices by slot, and nested HWPTs. */
   useCount = 0;
   readonly #context: SoftContext;
   readonly #table: PageTable;
   readonly #charges = new Map<DmaAccount, { readonly charge: TableCharge; areaCount: number }>();
 
-  /**
-   * Joins the IOAS: raises its alignment, reserves what is outside the aperture, and maps every
-   * area, placing its memory. All or nothing.
-   *
-   * @throws OsError `EADDRINUSE`, `EINVAL`, `ENOMEM`
-   */
+  /** An empty table; `join` fills it. @throws OsError `ENOMEM` */
   constructor(context: SoftContext, ioas: Ioas, options: HwptOptions, call: string) {
     this.#context = context;
     this.ioas = ioas;
-    this.aperture = options.aperture;
+    this.format = options.format;
     this.isPasid = options.isPasid;
     this.isAuto = options.isAuto;
-    ioas.checkAlignment(this.pageBytes, call);
-    ioas.reserve(outside(options.aperture), this, call);
+    this.isNestParent = options.isNestParent;
     try {
-      this.#table = new PageTable(context.pool);
+      this.#table = new PageTable(context.pool, options.format.leafBytes);
     } catch (error) {
-      ioas.unreserve(this);
       throw pinError(error, call);
     }
+  }
+
+  /** Smallest page of its table. */
+  get pageBytes(): number {
+    return this.format.pageBytes;
+  }
+
+  /** Whose areas it shows. */
+  get paging(): Hwpt {
+    return this;
+  }
+
+  /**
+   * Joins the IOAS: raises its alignment, reserves what is outside the aperture, and maps every
+   * area, placing its memory. All or nothing. No device may reach the table before.
+   *
+   * @throws OsError `EINVAL`, `EADDRINUSE`, `ENOMEM`, `EFAULT`
+   */
+  join(call: string): void {
+    const { ioas, format } = this;
+    ioas.checkAlignment(format.pageBytes, call);
+    ioas.reserve(outside(format.aperture), this, call);
     const pinned: Area[] = [];
     try {
       for (const area of ioas.areas) {
-        if (pin(context, area, call)) pinned.push(area);
+        if (pin(this.#context, area, call)) pinned.push(area);
         this.mapArea(area, call);
       }
     } catch (error) {
       ioas.unreserve(this);
-      for (const area of pinned) unpin(context, area);
-      this.#discardTable();
+      this.#table.unmap(0, iovaEnd);
+      for (const area of pinned) unpin(this.#context, area);
       throw error;
     }
     ioas.domains.push(this);
@@ -81,18 +105,19 @@ export class Hwpt {
     const start = area.at;
     const lengthBytes = area.end - start;
     const charge = this.#chargeOf(area.account);
+    const leafMax = this.ioas.hasHugePages ? Number.POSITIVE_INFINITY : pageBytes;
     let mappedBytes = 0;
     try {
       if (area.isUnreachable) {
-        this.#table.map(start, lengthBytes, 0, flags, charge);
+        this.#table.map(start, lengthBytes, 0, flags, charge, leafMax);
       } else {
         const sourceStart = Number(area.sourceStart);
         for (const extent of area.extents!) {
           // The part of this extent that the area covers.
           const from = sourceStart + mappedBytes - extent.startBytes;
           const bytes = Math.min(lengthBytes - mappedBytes, extent.lengthBytes - from);
-          const arenaPage = (extent.offsetBytes + from) / pageBytes;
-          this.#table.map(start + mappedBytes, bytes, arenaPage, flags, charge);
+          const arenaPage = (extent.offsetBytes + from) / this.format.leafBytes;
+          this.#table.map(start + mappedBytes, bytes, arenaPage, flags, charge, leafMax);
           mappedBytes += bytes;
         }
       }
@@ -125,17 +150,17 @@ export class Hwpt {
     this.#charges.delete(account);
   }
 
-  /** Leaves the IOAS. No device may be attached. */
+  /** Leaves the IOAS, and ends. Nothing may use it. */
   destroy(): void {
     const { ioas } = this;
-    ioas.domains.splice(ioas.domains.indexOf(this), 1);
-    ioas.unreserve(this);
-    ioas.updateAlignment('IOMMU_DESTROY');
-    this.#discardTable();
-    if (ioas.domains.length === 0) unpinWhenSettled(this.#context, ioas);
-  }
-
-  #discardTable(): void {
+    const index = ioas.domains.indexOf(this);
+    if (index >= 0) {
+      ioas.domains.splice(index, 1);
+      ioas.unreserve(this);
+      ioas.updateAlignment('IOMMU_DESTROY');
+      if (ioas.domains.length === 0) unpinWhenSettled(this.#context, ioas);
+    }
+    this.fault?.removeUser();
     this.#table.destroy();
     for (const { charge } of this.#charges.values()) charge.writeOff();
     this.#charges.clear();

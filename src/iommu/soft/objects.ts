@@ -1,21 +1,36 @@
 // Object ids of one context: one namespace, lowest free number from 1.
 import { OsError } from '../../base/errors.js';
 
+/** In the place of an object that is not finished: it does not exist for anybody. */
+const reserved = Symbol('reserved');
+
 export class ObjectTable<T extends object> {
   /** Index is the id; a hole is a free id. */
-  readonly #objects: (T | undefined)[] = [undefined];
+  readonly #objects: (T | typeof reserved | undefined)[] = [reserved];
   #lowestFree = 1;
 
-  /** The id that the next `add` will give. */
-  add(object: T): number {
+  /** Takes the lowest free id, for an object that `publish` shows or `remove` gives up. */
+  reserve(): number {
     const id = this.#lowestFree;
-    this.#objects[id] = object;
+    this.#objects[id] = reserved;
     while (this.#objects[this.#lowestFree] !== undefined) this.#lowestFree += 1;
     return id;
   }
 
+  publish(id: number, object: T): void {
+    this.#objects[id] = object;
+  }
+
+  /** Both at once. @returns The id. */
+  add(object: T): number {
+    const id = this.reserve();
+    this.publish(id, object);
+    return id;
+  }
+
   get(id: number): T | undefined {
-    return this.#objects[id];
+    const object = this.#objects[id];
+    return object === reserved ? undefined : object;
   }
 
   remove(id: number): void {
@@ -25,7 +40,7 @@ export class ObjectTable<T extends object> {
 
   /** Live objects in the order of their ids. */
   all(): T[] {
-    return this.#objects.filter((object) => object !== undefined);
+    return this.#objects.filter((object) => object !== undefined && object !== reserved);
   }
 }
 

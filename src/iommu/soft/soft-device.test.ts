@@ -1,43 +1,13 @@
 // Rules of bind, attach, replace and detach, and of HWPT_ALLOC, by their tags.
 import { describe, expect, test } from 'vitest';
-import { isOsError } from '../../base/errors.js';
-import { MiB } from '../../base/units.js';
-import { createSoftWorld, type SoftWorld } from '../testing/soft-world.js';
-import { faultReasonOf } from './device-iommu.js';
-import { SoftGroup, type SoftUnit } from './soft-device.js';
+import { bindOne, errnoOf, mapOne, sees } from '../testing/device-probe.js';
+import { createSoftWorld } from '../testing/soft-world.js';
+import { SoftGroup } from './group.js';
 
 const R = 4;
-const FIXED = 1;
 const PASID = 8;
 
-function errnoOf<T>(call: () => T): T | string {
-  try {
-    return call();
-  } catch (error) {
-    if (isOsError(error)) return error.errno;
-    throw error;
-  }
-}
-
-function mapOne(world: SoftWorld, ioasId: number, iova = 0n, length = 4096n): void {
-  const fd = world.memory.create(2 * MiB);
-  world.iommufd.ioasMapFile({ flags: FIXED | R, ioasId, fd, start: 0n, length, iova });
-}
-
-function sees(world: SoftWorld, unit: SoftUnit, iova = 0, pasid?: number): string {
-  const offset = world.translator(unit).translate(pasid, iova, 'read');
-  return offset < 0 ? faultReasonOf(offset) : 'mapped';
-}
-
-function setUp(options: Parameters<SoftWorld['createUnit']>[0] = {}) {
-  const world = createSoftWorld();
-  const unit = world.createUnit(options);
-  const device = world.iommufd.bind(unit);
-  const ioasId = world.iommufd.ioasAlloc();
-  const hwpt = (flags = 0, ptId = ioasId) =>
-    world.iommufd.hwptAlloc({ flags, devId: device.id, ptId });
-  return { ...world, unit, device, ioasId, hwpt };
-}
+const setUp = (options: Parameters<typeof bindOne>[1] = {}) => bindOne(createSoftWorld(), options);
 
 describe('bind', () => {
   test('8.1 twice is EINVAL; again after close; another context is EPERM', () => {
@@ -177,65 +147,6 @@ describe('attach', () => {
   });
 });
 
-describe('groups', () => {
-  test('A3 members share the HWPT; the last detach takes the hardware off', () => {
-    const world = createSoftWorld();
-    const group = new SoftGroup();
-    const units = [world.createUnit({ group }), world.createUnit({ group })] as const;
-    const [one, other] = units.map((unit) => world.iommufd.bind(unit));
-    const [ioasId, second] = [world.iommufd.ioasAlloc(), world.iommufd.ioasAlloc()];
-    mapOne(world, ioasId);
-    const auto = one!.attach(ioasId);
-    expect(sees(world, units[1])).toBe('mapped');
-    expect(errnoOf(() => other!.attach(second))).toBe('EINVAL');
-    expect(world.iommufd.ioasIovaRanges(second, 9).rangeCount).toBe(1);
-    expect(other!.attach(ioasId)).toBe(auto);
-    // A replace by one moves all.
-    other!.attach(second);
-    expect(units.map((unit) => sees(world, unit))).toEqual(['not mapped', 'not mapped']);
-    one!.detach();
-    expect(sees(world, units[0])).toBe('not mapped');
-    other!.detach();
-    expect(units.map((unit) => sees(world, unit))).toEqual(['not attached', 'not attached']);
-    world.iommufd.destroy(ioasId);
-    world.iommufd.destroy(second);
-    expect([world.pool.usedCount, world.extents.count]).toEqual([0, 0]);
-  });
-
-  test('A3 a replace checks the reserved ranges of every member first', () => {
-    const world = createSoftWorld();
-    const group = new SoftGroup();
-    const reserved = [{ start: 0n, last: 0xfffn }];
-    const one = world.iommufd.bind(world.createUnit({ group }));
-    const other = world.iommufd.bind(world.createUnit({ group, reserved }));
-    const [ioasId, second] = [world.iommufd.ioasAlloc(), world.iommufd.ioasAlloc()];
-    one.attach(ioasId);
-    other.attach(ioasId);
-    mapOne(world, second, 0n);
-    const before = world.iommufd.ioasIovaRanges(ioasId, 9);
-    expect(errnoOf(() => one.attach(second))).toBe('EADDRINUSE');
-    expect(world.iommufd.ioasIovaRanges(ioasId, 9)).toEqual(before);
-    world.iommufd.ioasUnmap({ ioasId: second, iova: 0n, length: 4096n });
-    one.attach(second);
-    expect(world.iommufd.ioasIovaRanges(second, 9).ranges[0]?.start).toBe(0x1000n);
-    expect(world.iommufd.ioasIovaRanges(ioasId, 9).ranges[0]?.start).toBe(0n);
-  });
-
-  test('P6 a PASID slot belongs to the group', () => {
-    const world = createSoftWorld();
-    const group = new SoftGroup();
-    const one = world.iommufd.bind(world.createUnit({ group }));
-    const other = world.iommufd.bind(world.createUnit({ group }));
-    const ioasId = world.iommufd.ioasAlloc();
-    const [a, b] = [0, 1].map(() =>
-      world.iommufd.hwptAlloc({ flags: PASID, devId: one.id, ptId: ioasId }),
-    );
-    one.attach(a!, 3);
-    expect(errnoOf(() => other.attach(b!, 3))).toBe('EINVAL');
-    expect(other.attach(a!, 3)).toBe(a);
-  });
-});
-
 describe('PASIDs', () => {
   test('P1 only an HWPT made for it; an IOAS is EINVAL', () => {
     const { device, hwpt, ioasId } = setUp();
@@ -335,5 +246,48 @@ describe('HWPT_ALLOC', () => {
     expect(sees(world, world.unit, 0x5000)).toBe('not mapped');
     world.device.attach(world.ioasId);
     expect(sees(world, world.unit, 0x5000)).toBe('not mapped');
+  });
+});
+
+describe('attach and replace apart, as drivers call them', () => {
+  test('P4 a first attach of what is attached is EBUSY, a replace of what is not EINVAL', () => {
+    const { iommufd, device, hwpt, ioasId } = setUp();
+    const second = iommufd.ioasAlloc();
+    const [a, b] = [hwpt(PASID), hwpt(PASID)];
+    expect(errnoOf(() => device.replace(a))).toBe('EINVAL');
+    expect(errnoOf(() => device.replace(ioasId))).toBe('EINVAL');
+    expect(errnoOf(() => device.replace(a, 1))).toBe('EINVAL');
+    expect([device.attachFirst(a), device.attachFirst(a, 1)]).toEqual([a, a]);
+    for (const ptId of [a, b]) {
+      expect(errnoOf(() => device.attachFirst(ptId))).toBe('EBUSY');
+      expect(errnoOf(() => device.attachFirst(ptId, 1))).toBe('EBUSY');
+    }
+    expect([device.replace(b), device.replace(b, 1)]).toEqual([b, b]);
+    device.detach(1);
+    expect([device.attachedTo(), device.attachedTo(1)]).toEqual([b, undefined]);
+    const auto = device.replace(second);
+    expect(device.attachedTo()).toBe(auto);
+    expect(errnoOf(() => device.attachFirst(second))).toBe('EBUSY');
+    expect(device.attachedTo(0)).toBe(undefined);
+  });
+});
+
+describe('objects of others', () => {
+  test('O2 an id is taken at once and seen late; DESTROY and the end reach the object', () => {
+    const { iommufd } = createSoftWorld();
+    const ended: number[] = [];
+    const object = iommufd.reserveObject();
+    expect([object.id, iommufd.ioasAlloc()]).toEqual([1, 2]);
+    expect(errnoOf(() => iommufd.destroy(1))).toBe('ENOENT');
+    object.publish(() => ended.push(1));
+    iommufd.destroy(1);
+    expect(ended).toEqual([1]);
+    const given = iommufd.reserveObject();
+    given.abandon();
+    const last = iommufd.reserveObject();
+    last.publish(() => ended.push(2));
+    expect(last.id).toBe(1);
+    iommufd[Symbol.dispose]();
+    expect(ended).toEqual([1, 2]);
   });
 });

@@ -1,229 +1,157 @@
 // A device bound to a soft iommufd: attach, replace, detach, for its requester id and its PASIDs.
-// Devices of one group share what is attached to each slot.
 import { assert, isOsError } from '../../base/errors.js';
 import type { IommuDevice } from '../iommufd.js';
 import type { IovaRange } from '../requests.js';
+import { attachCall, attachSlot, detachSlot, replaceSlot } from './attach.js';
 import { releaseWhenSettled, type SoftContext } from './context.js';
-import { pageBytes } from './entry.js';
-import { Hwpt } from './hwpt.js';
+import { type AnyHwpt, Hwpt } from './hwpt.js';
 import type { Ioas } from './ioas.js';
 import { fail } from './objects.js';
-import { type PasidTable, plainSlot } from './pasid-table.js';
+import { plainSlot } from './pasid-table.js';
+import type { SoftUnit } from './soft-unit.js';
+import { accepts } from './traits.js';
 
-const attachCall = 'VFIO_DEVICE_ATTACH_IOMMUFD_PT';
 const bindCall = 'VFIO_DEVICE_BIND_IOMMUFD';
-
-/** Devices that the IOMMU cannot tell apart; each is in exactly one group. */
-export class SoftGroup {
-  /** What is attached, by slot: the plain requester id, or a PASID. */
-  readonly slots = new Map<number, Slot>();
-  readonly devices = new Set<SoftDevice>();
-  owner: SoftContext | undefined;
-}
-
-interface Slot {
-  hwpt: Hwpt;
-  readonly devices: Set<SoftDevice>;
-}
-
-/** The function's side of the IOMMU, as its hardware would be. */
-export interface SoftUnit {
-  readonly pasids: PasidTable;
-  readonly aperture: IovaRange;
-  /** Ranges that no map may use while the device is attached: an MSI window, say. */
-  readonly reserved: readonly IovaRange[];
-  readonly group: SoftGroup;
-  /** Who has it bound. */
-  device: SoftDevice | undefined;
-}
 
 export class SoftDevice implements IommuDevice {
   readonly kind = 'device';
-  readonly pageBytes = pageBytes;
   readonly id: number;
-  readonly #context: SoftContext;
-  readonly #unit: SoftUnit;
+  readonly context: SoftContext;
+  readonly unit: SoftUnit;
 
-  /** @throws OsError `EINVAL` when bound already, `EPERM` when another context has the group. */
+  /** @throws OsError `EINVAL` when bound already; `EPERM`, `EBUSY` when the group is not free */
   constructor(context: SoftContext, unit: SoftUnit) {
     if (unit.device !== undefined) throw fail('EINVAL', bindCall, 'bound already');
-    const { group } = unit;
-    if (group.owner !== undefined && group.owner !== context) {
-      throw fail('EPERM', bindCall, 'the group belongs to another context');
-    }
-    group.owner = context;
+    const { group, traits } = unit;
+    group.claim(context, bindCall);
     unit.device = this;
-    this.#context = context;
-    this.#unit = unit;
+    this.context = context;
+    this.unit = unit;
     this.id = context.objects.add(this);
     group.devices.add(this);
-    for (const [slot, { hwpt }] of group.slots) unit.pasids.set(slot, hwpt.root);
+    for (const [key, { hwpt }] of group.slots) {
+      const pasid = key === plainSlot ? undefined : key;
+      if (pasid !== undefined && traits.pasidBits === 0) continue;
+      if (accepts(traits, hwpt.format, pasid)) unit.pasids.set(key, hwpt.root);
+    }
   }
 
   get pasidBits(): number {
-    return this.#unit.pasids.pasidBits;
+    return this.unit.traits.pasidBits;
   }
 
   get aperture(): IovaRange {
-    return this.#unit.aperture;
+    return this.unit.traits.format.aperture;
   }
 
+  get pageBytes(): number {
+    return this.unit.traits.format.pageBytes;
+  }
+
+  /** As VFIO: replaces when something is attached. */
   attach(ptId: number, pasid?: number): number {
-    assert(this.#unit.device === this, 'attach of a closed device');
-    const object = this.#context.objects.get(ptId);
-    if (object === undefined) throw fail('ENOENT', attachCall, `object ${ptId}`);
-    if (object.kind === 'ioas') return this.#attachIoas(object, pasid).id;
-    if (object.kind !== 'hwpt') throw fail('EINVAL', attachCall, 'neither IOAS nor HWPT');
-    this.#attachHwpt(object, pasid);
-    return object.id;
+    const key = pasid ?? plainSlot;
+    const isAttached = this.unit.group.slots.get(key)?.devices.has(this) === true;
+    return isAttached && pasid !== 0 ? this.replace(ptId, pasid) : this.attachFirst(ptId, pasid);
+  }
+
+  /**
+   * As `attach`, and `EBUSY` when something is attached.
+   *
+   * @throws OsError
+   */
+  attachFirst(ptId: number, pasid?: number): number {
+    return this.#change(ptId, pasid, attachSlot);
+  }
+
+  /**
+   * As `attach`, and `EINVAL` when nothing is attached.
+   *
+   * @throws OsError
+   */
+  replace(ptId: number, pasid?: number): number {
+    return this.#change(ptId, pasid, replaceSlot);
   }
 
   detach(pasid?: number): void {
-    const key = pasid ?? plainSlot;
     // PASID 0 is never attached; its slot is the plain one.
-    if (pasid === 0) return;
-    const slot = this.#unit.group.slots.get(key);
-    if (!slot?.devices.delete(this)) return;
-    if (key === plainSlot) slot.hwpt.ioas.unreserve(this);
-    slot.hwpt.useCount -= 1;
-    if (slot.devices.size === 0) {
-      this.#unit.group.slots.delete(key);
-      this.#program(key, 0);
-    }
-    this.#dropAuto(slot.hwpt);
-    releaseWhenSettled(this.#context, [], []);
+    if (pasid !== 0) detachSlot(this, pasid ?? plainSlot);
+  }
+
+  /** The id of what it has attached. */
+  attachedTo(pasid?: number): number | undefined {
+    const slot = pasid === 0 ? undefined : this.unit.group.slots.get(pasid ?? plainSlot);
+    return slot?.devices.has(this) === true ? slot.hwpt.id : undefined;
   }
 
   close(): void {
-    if (this.#unit.device !== this) return;
-    const { group } = this.#unit;
-    for (const key of [...group.slots.keys()]) if (key !== plainSlot) this.detach(key);
-    this.detach();
+    if (this.unit.device !== this) return;
+    const { group, pasids } = this.unit;
+    for (const key of [...group.slots.keys()]) if (key !== plainSlot) detachSlot(this, key);
+    detachSlot(this, plainSlot);
     // Others of the group may still be attached; this one sends nothing any more.
-    for (const key of group.slots.keys()) this.#unit.pasids.set(key, 0);
-    releaseWhenSettled(this.#context, [], []);
+    for (const key of group.slots.keys()) if (pasids.get(key) !== 0) pasids.set(key, 0);
+    releaseWhenSettled(this.context, [], []);
+    this.unit.forgetRequests();
     group.devices.delete(this);
-    if (group.devices.size === 0) group.owner = undefined;
-    this.#unit.device = undefined;
-    this.#context.objects.remove(this.id);
+    group.release();
+    this.unit.device = undefined;
+    this.context.objects.remove(this.id);
+    this.context.onUserGone();
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
 
+  #change(ptId: number, pasid: number | undefined, change: typeof attachSlot): number {
+    assert(this.unit.device === this, 'attach of a closed device');
+    const object = this.context.objects.get(ptId);
+    if (object === undefined) throw fail('ENOENT', attachCall, `object ${ptId}`);
+    const isHwpt = object.kind === 'hwpt' || object.kind === 'nested';
+    if (!isHwpt && object.kind !== 'ioas') throw fail('EINVAL', attachCall, 'no page table');
+    const key = pasid ?? plainSlot;
+    // The slot of PASID 0 is the plain one's; Linux attaches that.
+    if (pasid !== undefined && !(Number.isInteger(pasid) && pasid > 0)) {
+      throw fail('EINVAL', attachCall, `pasid ${pasid}`);
+    }
+    if (isHwpt) {
+      change(this, object, key);
+      return object.id;
+    }
+    return this.#changeToIoas(object, key, change).id;
+  }
+
   /** An auto HWPT that fits, else a new one. */
-  #attachIoas(ioas: Ioas, pasid: number | undefined): Hwpt {
+  #changeToIoas(ioas: Ioas, key: number, change: typeof attachSlot): AnyHwpt {
     for (const hwpt of ioas.domains) {
       if (!hwpt.isAuto) continue;
       try {
-        this.#attachHwpt(hwpt, pasid);
+        change(this, hwpt, key);
         return hwpt;
       } catch (error) {
         // Incompatible: the next one may fit.
         if (!isOsError(error, 'EINVAL')) throw error;
       }
     }
-    // What would be refused anyway must not fill a table first; this is the order of the errnos.
-    if (pasid === undefined) ioas.checkReservable(this.#unit.reserved, attachCall);
-    this.#checkPasid(false, pasid);
-    const options = { aperture: this.aperture, isPasid: false, isAuto: true };
-    const hwpt = new Hwpt(this.#context, ioas, options, attachCall);
-    hwpt.id = this.#context.objects.add(hwpt);
+    const { format } = this.unit.traits;
+    const options = { format, isPasid: false, isAuto: true, isNestParent: false };
+    const { objects } = this.context;
+    const hwpt = new Hwpt(this.context, ioas, options, attachCall);
+    hwpt.id = objects.reserve();
     try {
-      this.#attachHwpt(hwpt, pasid);
+      if (change === attachSlot) {
+        attachSlot(this, hwpt, key, () => hwpt.join(attachCall));
+      } else {
+        hwpt.join(attachCall);
+        change(this, hwpt, key);
+      }
     } catch (error) {
-      this.#context.objects.remove(hwpt.id);
+      objects.remove(hwpt.id);
       hwpt.destroy();
       throw error;
     }
+    objects.publish(hwpt.id, hwpt);
     return hwpt;
   }
-
-  #attachHwpt(hwpt: Hwpt, pasid: number | undefined): void {
-    const { group } = this.#unit;
-    const key = pasid ?? plainSlot;
-    const slot = pasid === 0 ? undefined : group.slots.get(key);
-    const isReplace = slot?.devices.has(this) ?? false;
-    if (isReplace && slot!.hwpt === hwpt) return;
-    if (!isReplace && slot !== undefined && slot.hwpt !== hwpt) {
-      throw fail('EINVAL', attachCall, 'the group is attached elsewhere');
-    }
-    const devices = isReplace ? [...slot!.devices] : [this];
-    const reserving = pasid === undefined && slot?.hwpt.ioas !== hwpt.ioas ? devices : [];
-    if (pasid === undefined && !isReplace && slot !== undefined) reserving.push(this);
-    this.#reserve(hwpt.ioas, reserving);
-    try {
-      this.#checkPasid(hwpt.isPasid, pasid);
-      if (!isSameRange(hwpt.aperture, this.aperture)) {
-        throw fail('EINVAL', attachCall, 'the HWPT is for another aperture');
-      }
-    } catch (error) {
-      for (const device of reserving) hwpt.ioas.unreserve(device);
-      throw error;
-    }
-    if (slot === undefined) group.slots.set(key, { hwpt, devices: new Set([this]) });
-    else if (!isReplace) slot.devices.add(this);
-    hwpt.useCount += devices.length;
-    this.#program(key, hwpt.root);
-    if (isReplace) this.#leave(slot!, hwpt, pasid === undefined);
-  }
-
-  /** After a replace: takes the slot away from its old HWPT. */
-  #leave(slot: Slot, next: Hwpt, isPlain: boolean): void {
-    const old = slot.hwpt;
-    slot.hwpt = next;
-    old.useCount -= slot.devices.size;
-    if (isPlain && old.ioas !== next.ioas) {
-      for (const device of slot.devices) old.ioas.unreserve(device);
-    }
-    this.#dropAuto(old);
-    releaseWhenSettled(this.#context, [], []);
-  }
-
-  #reserve(ioas: Ioas, devices: readonly SoftDevice[]): void {
-    const done: SoftDevice[] = [];
-    try {
-      for (const device of devices) {
-        ioas.reserve(device.#unit.reserved, device, attachCall);
-        done.push(device);
-      }
-    } catch (error) {
-      for (const device of done) ioas.unreserve(device);
-      throw error;
-    }
-  }
-
-  /** @throws OsError `EINVAL`, `EOPNOTSUPP` */
-  #checkPasid(isPasidHwpt: boolean, pasid: number | undefined): void {
-    const { slots } = this.#unit.group;
-    if (pasid === undefined) {
-      const hasPasids = [...slots.keys()].some((key) => key !== plainSlot);
-      if (hasPasids && !isPasidHwpt) throw fail('EINVAL', attachCall, 'PASIDs are attached');
-      return;
-    }
-    if (!isPasidHwpt) throw fail('EINVAL', attachCall, 'the HWPT is not for PASIDs');
-    if (slots.get(plainSlot)?.hwpt.isPasid === false) {
-      throw fail('EINVAL', attachCall, 'the plain HWPT is not for PASIDs');
-    }
-    // Linux reports success and does nothing.
-    if (this.pasidBits === 0) throw fail('EOPNOTSUPP', attachCall, 'the device has no PASIDs');
-    if (!Number.isInteger(pasid) || pasid < 1 || pasid >= 2 ** this.pasidBits) {
-      throw fail('EINVAL', attachCall, `pasid ${pasid}`);
-    }
-  }
-
-  #program(slot: number, root: number): void {
-    for (const device of this.#unit.group.devices) device.#unit.pasids.set(slot, root);
-  }
-
-  #dropAuto(hwpt: Hwpt): void {
-    if (!hwpt.isAuto || hwpt.useCount > 0) return;
-    this.#context.objects.remove(hwpt.id);
-    hwpt.destroy();
-  }
-}
-
-function isSameRange(one: IovaRange, other: IovaRange): boolean {
-  return one.start === other.start && one.last === other.last;
 }

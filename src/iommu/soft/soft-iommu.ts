@@ -2,7 +2,7 @@
 import type { Clock } from '../../base/clock.js';
 import { assert } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
-import { iovaEnd, isAligned } from '../../base/units.js';
+import { isAligned } from '../../base/units.js';
 import type { Arena, MemoryOs } from '../../os/memory-types.js';
 import { type AddressSpaces, openAddressSpaces } from '../address-space.js';
 import type { IommuDevice } from '../iommufd.js';
@@ -12,16 +12,16 @@ import { createControl, type IommuHandles } from './control.js';
 import { Extents, extentBytes, type MemoryFacts } from './extents.js';
 import { Invalidation } from './invalidation.js';
 import { NodePool } from './node-pool.js';
-import { PasidTable } from './pasid-table.js';
-import { SoftGroup } from './soft-device.js';
 import { SoftIommufd } from './soft-iommufd.js';
+import { SoftUnit } from './soft-unit.js';
+import { createTraits } from './traits.js';
 
 export interface SoftIommuOptions {
   readonly arena: Arena;
   readonly layout: ArenaLayout;
   readonly memory: MemoryFacts & Partial<Pick<MemoryOs, 'adviseHugePages'>>;
   readonly clock: Clock;
-  /** Width of the function's PASIDs, 0 to 16. */
+  /** Width of the function's PASIDs, 0 to 20. */
   readonly pasidBits: number;
   /** Addresses that the function can send; default all below 2^48. */
   readonly aperture?: IovaRange;
@@ -59,7 +59,6 @@ export function createSoftIommu(options: SoftIommuOptions): SoftIommu {
   assert(isAligned(layout.windowBytes, extentBytes), 'windows take whole extents');
   assert(layout.windowBytes <= arena.lengthBytes, 'windows fit the arena');
   const pool = new NodePool(options.tableBytes ?? 2 ** 31, memory.adviseHugePages);
-  const pasids = new PasidTable(options.pasidBits);
   const control = createControl();
   const invalidation = new Invalidation(control, clock, options.acknowledgeMsMax ?? 1000);
   const extents = new Extents({
@@ -70,16 +69,14 @@ export function createSoftIommu(options: SoftIommuOptions): SoftIommu {
     ...(options.clientPages === undefined ? {} : { pages: options.clientPages }),
   });
   const iommufd = new SoftIommufd({ pool, extents, invalidation });
-  const device = iommufd.bind({
-    pasids,
-    aperture: options.aperture ?? { start: 0n, last: BigInt(iovaEnd) - 1n },
-    reserved: options.reserved ?? [],
-    group: new SoftGroup(),
-    device: undefined,
-  });
+  const { pasidBits, aperture, reserved = [] } = options;
+  const ends = aperture === undefined ? {} : { aperture };
+  const traits = createTraits({ pasidBits, reserved, hasDirtyTracking: true, ...ends });
+  const unit = new SoftUnit({ traits });
+  const device = iommufd.bind(unit);
   const maps = options.mapsMax === undefined ? {} : { mapsMax: options.mapsMax };
   return {
-    handles: { tables: pool.shared, pasids: pasids.shared, control },
+    handles: { tables: pool.shared, ...unit.handles, control },
     invalidation,
     windows: new ArenaPages(0, layout.windowBytes),
     iommufd,

@@ -1,10 +1,13 @@
 // iommufd in software: the same calls, in the same order of checks, over page tables that a device
 // worker walks. @see linux Documentation/userspace-api/iommufd.rst
 import { Listeners } from '../../base/listeners.js';
-import { IOMMU_HWPT_ALLOC_PASID } from '../../uapi/iommufd.js';
-import type { IommuDevice, Iommufd, MemoryGone } from '../iommufd.js';
+import type { Iommufd, MemoryGone } from '../iommufd.js';
 import type {
+  HwInfo,
+  HwInfoRequest,
   HwptAllocRequest,
+  HwptInvalidateRequest,
+  HwptInvalidateResult,
   IovaRange,
   IovaRangesResult,
   LowMapRequest,
@@ -14,18 +17,26 @@ import type {
 import type { PinnableMemory } from '../user-memory.js';
 import type { Area } from './area.js';
 import { findIoas, type SoftContext, type SoftObject } from './context.js';
+import { destroyAll, destroyObject } from './destroy.js';
 import type { Extents } from './extents.js';
+
+import { ForeignObject } from './foreign.js';
 import { HeldFiles } from './held-file.js';
-import { Hwpt } from './hwpt.js';
+import { readHwInfo } from './hw-info.js';
+import { allocateHwpt } from './hwpt-alloc.js';
+
 import { IntervalIndex } from './interval-index.js';
 import type { Invalidation } from './invalidation.js';
 import { Ioas } from './ioas.js';
 import { mapFile, mapLow } from './map-file.js';
+import { invalidateHwpt } from './nested-hwpt.js';
 import type { NodePool } from './node-pool.js';
 import { fail, ObjectTable } from './objects.js';
+
 import { Pin } from './pages.js';
-import { SoftDevice, type SoftUnit } from './soft-device.js';
-import { unmapAll, unmapLow, unmapRange } from './unmap.js';
+import { SoftDevice } from './soft-device.js';
+import type { SoftUnit } from './soft-unit.js';
+import { unmapLow, unmapRange } from './unmap.js';
 
 export interface SoftIommufdOptions {
   readonly pool: NodePool;
@@ -54,6 +65,7 @@ export class SoftIommufd implements Iommufd {
       files: new HeldFiles(),
       keepsFiles: options.keepsFiles ?? false,
       userMemory,
+      onUserGone() {},
     };
   }
 
@@ -112,39 +124,35 @@ export class SoftIommufd implements Iommufd {
     unmapLow(this.#context, ioasId, iova, lengthBytes);
   }
 
-  hwptAlloc({ flags, devId, ptId }: HwptAllocRequest): number {
-    const call = 'IOMMU_HWPT_ALLOC';
-    const device = this.#context.objects.get(devId);
-    if (device?.kind !== 'device') throw fail('ENOENT', call, `device ${devId}`);
-    const ioas = this.#context.objects.get(ptId);
-    if (ioas === undefined || ioas.kind === 'device') throw fail('EINVAL', call, `object ${ptId}`);
-    // An HWPT would become the parent of a nested one, which needs data of a hardware type.
-    if (ioas.kind === 'hwpt') throw fail('EOPNOTSUPP', call, 'nesting');
-    if ((flags & ~IOMMU_HWPT_ALLOC_PASID) !== 0) throw fail('EOPNOTSUPP', call, `flags ${flags}`);
-    const isPasid = (flags & IOMMU_HWPT_ALLOC_PASID) !== 0;
-    if (isPasid && device.pasidBits === 0) throw fail('EOPNOTSUPP', call, 'no PASIDs');
-    const options = { aperture: device.aperture, isPasid, isAuto: false };
-    const hwpt = new Hwpt(this.#context, ioas, options, call);
-    hwpt.id = this.#context.objects.add(hwpt);
-    return hwpt.id;
+  hwptAlloc(request: HwptAllocRequest): number {
+    return allocateHwpt(this.#context, request);
+  }
+
+  hwInfo(request: HwInfoRequest): HwInfo {
+    return readHwInfo(this.#context, request);
+  }
+
+  hwptInvalidate(request: HwptInvalidateRequest): HwptInvalidateResult {
+    return invalidateHwpt(this.#context, request);
   }
 
   destroy(id: number): void {
-    const call = 'IOMMU_DESTROY';
-    const object = this.#context.objects.get(id);
-    if (object === undefined) throw fail('ENOENT', call, `object ${id}`);
-    if (isInUse(object)) throw fail('EBUSY', call, `object ${id}`);
-    this.#context.objects.remove(id);
-    if (object.kind === 'ioas') unmapAll(this.#context, object);
-    else if (object.kind === 'hwpt') object.destroy();
+    destroyObject(this.#context, id);
   }
 
   /**
-   * Binds a function. @throws OsError `EINVAL` when it is bound, `EPERM` when its group belongs to
-   * another context.
+   * Binds a function.
+   *
+   * @throws OsError `EINVAL` when it is bound, `EPERM` when its group belongs to another context or
+   *   a driver of the host has a member, `EBUSY` when that driver has made its own translation
    */
-  bind(unit: SoftUnit): IommuDevice {
+  bind(unit: SoftUnit): SoftDevice {
     return new SoftDevice(this.#context, unit);
+  }
+
+  /** Takes the next id for an object that somebody else defines. */
+  reserveObject(): ForeignObject {
+    return new ForeignObject(this.#context);
   }
 
   settled(): Promise<void> {
@@ -168,25 +176,6 @@ export class SoftIommufd implements Iommufd {
 
   /** Closes every device and destroys every object, leaves first. */
   [Symbol.dispose](): void {
-    const all = this.#context.objects.all();
-    for (const object of all) if (object.kind === 'device') object.close();
-    for (const kind of ['hwpt', 'ioas'] as const) {
-      for (const object of all) {
-        if (object.kind === kind && this.#context.objects.get(object.id) === object) {
-          this.destroy(object.id);
-        }
-      }
-    }
-  }
-}
-
-function isInUse(object: SoftObject): boolean {
-  switch (object.kind) {
-    case 'device':
-      return true;
-    case 'hwpt':
-      return object.useCount > 0;
-    case 'ioas':
-      return object.domains.length > 0;
+    destroyAll(this.#context);
   }
 }

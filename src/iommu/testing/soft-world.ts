@@ -1,21 +1,20 @@
 // A soft iommufd over fakes, for tests of its rules.
 import { GiB, MiB } from '../../base/units.js';
-import type { IovaRange } from '../requests.js';
 import { createControl } from '../soft/control.js';
 import { DeviceIommu } from '../soft/device-iommu.js';
 import { Extents } from '../soft/extents.js';
+import { SoftGroup } from '../soft/group.js';
 import { Invalidation } from '../soft/invalidation.js';
 import { NodePool, nodeBytes } from '../soft/node-pool.js';
-import { PasidTable } from '../soft/pasid-table.js';
-import { SoftGroup, type SoftUnit } from '../soft/soft-device.js';
+
 import { SoftIommufd, type SoftIommufdOptions } from '../soft/soft-iommufd.js';
+import { SoftUnit } from '../soft/soft-unit.js';
+import { createTraits, type TraitOptions } from '../soft/traits.js';
+
 import { FakeArena, FakeMemory } from './fake-memory.js';
 import { ManualClock } from './manual-clock.js';
 
-export interface UnitOptions {
-  readonly pasidBits?: number;
-  readonly aperture?: IovaRange;
-  readonly reserved?: readonly IovaRange[];
+export interface UnitOptions extends TraitOptions {
   readonly group?: SoftGroup;
 }
 
@@ -41,17 +40,12 @@ export function createSoftWorld(tablePages = 512, options: SoftWorldOptions = {}
     otherIommufd: () => new SoftIommufd({ pool, extents, invalidation }),
     /** A function that can be bound. */
     createUnit(options: UnitOptions = {}): SoftUnit {
-      return {
-        pasids: new PasidTable(options.pasidBits ?? 4),
-        aperture: options.aperture ?? { start: 0n, last: 2n ** 48n - 1n },
-        reserved: options.reserved ?? [],
-        group: options.group ?? new SoftGroup(),
-        device: undefined,
-      };
+      const { group = new SoftGroup(), pasidBits = 4, ...rest } = options;
+      return new SoftUnit({ traits: createTraits({ pasidBits, ...rest }), group });
     },
     /** What a device sees, asleep between translations. */
     translator(unit: SoftUnit): DeviceIommu {
-      const handles = { tables: pool.shared, pasids: unit.pasids.shared, control };
+      const handles = { tables: pool.shared, ...unit.handles, control };
       const device = new DeviceIommu(handles);
       device.park();
       return device;
