@@ -1,5 +1,5 @@
 // The words that the main thread and a device worker share, and what is handed to the worker.
-import type { SmallestPage } from './entry.js';
+import type { SmallestPage } from './table-shape.js';
 
 /** Handles of one function's IOMMU; all of them may be posted to a worker. */
 export interface IommuHandles {

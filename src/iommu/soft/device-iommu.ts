@@ -16,7 +16,6 @@ import {
 } from './control.js';
 import {
   entryDirty,
-  entryIndex,
   entryLarge,
   entryRead,
   entryValid,
@@ -26,10 +25,10 @@ import {
   linkTracked,
   pageBytes,
   pageShift,
-  shiftsOf,
   unreachableRead,
   unreachableWrite,
 } from './entry.js';
+import { entryIndex, type TableShape, tableShape } from './table-shape.js';
 
 /** The negative number that stands for a reason. */
 export function faultNumber(reason: FaultReason): number {
@@ -57,7 +56,7 @@ export class DeviceIommu {
   readonly #words: Int32Array;
   readonly #roots: Uint32Array;
   readonly #control: Int32Array;
-  readonly #shifts: readonly number[];
+  readonly #shape: TableShape;
   #seen = 0;
   #wakeSeen: number;
 
@@ -66,7 +65,7 @@ export class DeviceIommu {
     this.#words = new Int32Array(handles.tables);
     this.#roots = new Uint32Array(handles.pasids);
     this.#control = new Int32Array(handles.control);
-    this.#shifts = shiftsOf(handles.smallestPage ?? pageBytes);
+    this.#shape = tableShape(handles.smallestPage ?? pageBytes);
     this.#wakeSeen = Atomics.load(this.#control, wakeWord);
     this.resume();
   }
@@ -141,8 +140,8 @@ export class DeviceIommu {
     if (root === undefined || root === 0) return notAttached;
     if (!(iova >= 0 && iova < iovaEnd)) return notMapped;
     const words = this.#words;
-    const shifts = this.#shifts;
-    let level = shifts.length - 1;
+    const { shifts, spans, rootLevel, smallestPage } = this.#shape;
+    let level = rootLevel;
     let at = root | entryIndex(iova, shifts[level]!);
     let entry = words[at]!;
     const isTracked = access === 'write' && (entry & linkTracked) !== 0;
@@ -157,7 +156,7 @@ export class DeviceIommu {
     if (isTracked && !this.#markDirty(at, entry)) return this.#translateAny(pasid, iova, access);
     const page = entry >>> pageShift;
     // What is below the leaf's level is at most 30 bits.
-    return page * 2 ** shifts[0]! + (iova & (2 ** shifts[level]! - 1));
+    return page * smallestPage + (iova & (spans[level]! - 1));
   }
 
   #acknowledge(generation: number): void {

@@ -1,17 +1,18 @@
 // Which leaves of a page table a device wrote to: found without looking at what is not mapped.
-import { entryDirty, entryIndex, entryLarge, levelBits, linkMask } from './entry.js';
+import { entryDirty, entryLarge, linkMask } from './entry.js';
+import { entryIndex, levelBits, type TableShape } from './table-shape.js';
 
 /** @param lengthBytes - What the leaf covers. */
 export type DirtyVisitor = (iova: number, lengthBytes: number) => void;
 
 export class DirtyLeaves {
   readonly #words: Int32Array;
-  readonly #shifts: readonly number[];
+  readonly #shape: TableShape;
 
-  /** @param words - Of all nodes. @param shifts - Of the table's levels, lowest first. */
-  constructor(words: Int32Array, shifts: readonly number[]) {
+  /** @param words - Of all nodes. */
+  constructor(words: Int32Array, shape: TableShape) {
     this.#words = words;
-    this.#shifts = shifts;
+    this.#shape = shape;
   }
 
   /**
@@ -29,9 +30,8 @@ export class DirtyLeaves {
     isTaking: boolean,
   ): void {
     const words = this.#words;
-    const shift = this.#shifts[level]!;
-    const span = 2 ** shift;
-    let word = (node << levelBits) | entryIndex(start, shift);
+    const span = this.#shape.spans[level]!;
+    let word = (node << levelBits) | entryIndex(start, this.#shape.shifts[level]!);
     for (let at = Math.floor(start / span) * span; at < end; at += span, word++) {
       const entry = words[word]!;
       if (entry === 0) continue;

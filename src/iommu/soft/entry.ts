@@ -36,26 +36,8 @@ export const arenaPageEnd = 2 ** (32 - pageShift);
 /** What of a link is the word index of a node. At most 2^29 words: never negative. */
 export const linkMask = 0x1fff_fe00;
 
-/** The smallest page of a page table: its lowest leaves, and the unit of its arena pages. */
-export type SmallestPage = 2048 | 4096;
-/** Of every table in production. */
+/** The smallest page of all tables in production. */
 export const pageBytes = 4096;
 export const largeBytes = 512 * pageBytes;
 /** 1 GiB: the largest leaf, for unreachable memory alone. */
 export const hugeBytes = 512 * largeBytes;
-
-/** Entries of one node, each one word. */
-export const nodeWords = 512;
-/** Address bits that one level decides. */
-export const levelBits = 9;
-
-/** log2 of what an entry of each level covers, lowest level first; the root's is the last. */
-export function shiftsOf(smallestPage: SmallestPage): readonly number[] {
-  return smallestPage === pageBytes ? [12, 21, 30, 39] : [11, 20, 29, 38, 47];
-}
-
-/** Which entry of a node covers an IOVA. In integers: a remainder of doubles is slow. */
-export function entryIndex(iova: number, shift: number): number {
-  if (shift < 29) return ((iova & 0x3fff_ffff) >>> shift) & (nodeWords - 1);
-  return (((iova / 2 ** 29) | 0) >>> (shift - 29)) & (nodeWords - 1);
-}

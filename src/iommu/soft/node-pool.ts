@@ -3,7 +3,7 @@
 import { assert, LessorError } from '../../base/errors.js';
 import { MiB } from '../../base/units.js';
 import type { DmaAccount } from '../types.js';
-import { nodeWords } from './entry.js';
+import { nodeWords } from './table-shape.js';
 
 /** Of one table page. */
 export const nodeBytes = nodeWords * 4;

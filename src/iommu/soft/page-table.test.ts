@@ -11,11 +11,11 @@ import {
   hugeBytes,
   largeBytes,
   pageBytes,
-  type SmallestPage,
 } from './entry.js';
 import { NodePool, nodeBytes, TableCharge } from './node-pool.js';
 import { PageTable } from './page-table.js';
 import { PasidTable } from './pasid-table.js';
+import type { SmallestPage } from './table-shape.js';
 
 const pasid = 7;
 

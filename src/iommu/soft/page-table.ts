@@ -5,24 +5,27 @@ import { iovaEnd } from '../../base/units.js';
 import { DirtyLeaves, type DirtyVisitor } from './dirty-leaves.js';
 import {
   arenaPageEnd,
-  entryIndex,
   entryLarge,
   entryRead,
   entryUnreachable,
   entryValid,
   entryWrite,
-  levelBits,
   linkMask,
   linkShort,
   linkTracked,
-  nodeWords,
   pageBytes,
   pageShift,
-  type SmallestPage,
-  shiftsOf,
   unreachableShift,
 } from './entry.js';
 import type { NodePool, TableCharge } from './node-pool.js';
+import {
+  entryIndex,
+  levelBits,
+  nodeWords,
+  type SmallestPage,
+  type TableShape,
+  tableShape,
+} from './table-shape.js';
 
 /** Nodes that cover this much or more are few, and shared by all users: paid by nobody. */
 const unpaidNodeShift = 38;
@@ -40,9 +43,7 @@ export interface EntryView {
 export class PageTable {
   readonly #pool: NodePool;
   readonly #words: Int32Array;
-  readonly #shifts: readonly number[];
-  readonly #rootLevel: number;
-  readonly #isSlow: boolean;
+  readonly #shape: TableShape;
   readonly #dirty: DirtyLeaves;
   #isTracking = false;
   #root: number;
@@ -54,10 +55,8 @@ export class PageTable {
   constructor(pool: NodePool, smallestPage: SmallestPage = pageBytes) {
     this.#pool = pool;
     this.#words = pool.words;
-    this.#shifts = shiftsOf(smallestPage);
-    this.#rootLevel = this.#shifts.length - 1;
-    this.#dirty = new DirtyLeaves(pool.words, this.#shifts);
-    this.#isSlow = smallestPage !== pageBytes;
+    this.#shape = tableShape(smallestPage);
+    this.#dirty = new DirtyLeaves(pool.words, this.#shape);
     this.#root = pool.allocate(undefined);
   }
 
@@ -88,7 +87,7 @@ export class PageTable {
     largestLeafBytes = Number.POSITIVE_INFINITY,
   ): void {
     const end = iova + lengthBytes;
-    const smallestPage = 2 ** this.#shifts[0]!;
+    const { smallestPage, spans, shifts } = this.#shape;
     assert(iova >= 0 && lengthBytes > 0 && end <= iovaEnd, 'table range');
     assert(((iova | lengthBytes) & (smallestPage - 1)) === 0, 'table range cuts a page');
     const isUnreachable = (flags & entryUnreachable) !== 0;
@@ -101,13 +100,13 @@ export class PageTable {
     try {
       while (at < end) {
         const level = this.#leafLevel(at, end - at, page, isUnreachable, largestLeafBytes);
-        const span = 2 ** this.#shifts[level]!;
+        const span = spans[level]!;
         const node = this.#descend(at, level, charge);
         const nodeEnd = Math.min(end, (Math.floor(at / (span * nodeWords)) + 1) * span * nodeWords);
         const entry = level === 0 ? leaf : leaf | entryLarge;
         // Entries of one node in one run; a run of large leaves ends where they no longer fit.
         do {
-          this.#publish(node, entryIndex(at, this.#shifts[level]!), (page << pageShift) | entry);
+          this.#publish(node, entryIndex(at, shifts[level]!), (page << pageShift) | entry);
           at += span;
           if (!isUnreachable) page += span / smallestPage;
         } while (
@@ -125,8 +124,8 @@ export class PageTable {
   /** Clears every entry of a range that cuts no leaf, and retires nodes that became empty. */
   unmap(iova: number, lengthBytes: number): void {
     assert(iova >= 0 && iova + lengthBytes <= iovaEnd, 'table range');
-    if (lengthBytes === 2 ** this.#shifts[0]! && this.#clearPage(iova)) return;
-    this.#clear(this.#root, this.#rootLevel, iova, iova + lengthBytes);
+    if (lengthBytes === this.#shape.smallestPage && this.#clearPage(iova)) return;
+    this.#clear(this.#root, this.#shape.rootLevel, iova, iova + lengthBytes);
   }
 
   /** Unmaps everything and retires the root. The table is unusable afterwards. */
@@ -139,12 +138,12 @@ export class PageTable {
   /** The leaf that covers an IOVA. */
   lookup(iova: number): EntryView | undefined {
     let node = this.#root;
-    for (let level = this.#rootLevel; level >= 0; level--) {
-      const shift = this.#shifts[level]!;
-      const entry = this.#words[wordOf(node, entryIndex(iova, shift))]!;
+    for (let level = this.#shape.rootLevel; level >= 0; level--) {
+      const entry = this.#words[wordOf(node, entryIndex(iova, this.#shape.shifts[level]!))]!;
       if ((entry & entryValid) === 0) return undefined;
       if (level === 0 || entry & entryLarge) {
-        return { arenaPage: entry >>> pageShift, flags: entry & 0xff, spanBytes: 2 ** shift };
+        const spanBytes = this.#shape.spans[level]!;
+        return { arenaPage: entry >>> pageShift, flags: entry & 0xff, spanBytes };
       }
       node = nodeOf(entry);
     }
@@ -187,14 +186,15 @@ export class PageTable {
 
   /** The node whose entries are leaves of `level` around `iova`, made where missing. */
   #descend(iova: number, level: number, charge: TableCharge | undefined): number {
+    const { shifts, rootLevel } = this.#shape;
     let node = this.#root;
-    for (let above = this.#rootLevel; above > level; above--) {
-      const shift = this.#shifts[above]!;
+    for (let above = rootLevel; above > level; above--) {
+      const shift = shifts[above]!;
       const index = entryIndex(iova, shift);
       const entry = this.#words[wordOf(node, index)]!;
       if ((entry & entryValid) === 0) {
         const child = this.#pool.allocate(shift >= unpaidNodeShift ? undefined : charge);
-        const flags = above === this.#rootLevel ? this.#rootLinkFlags() : entryValid | linkShort;
+        const flags = above === rootLevel ? this.#rootLinkFlags() : entryValid | linkShort;
         this.#publish(node, index, wordOf(child, 0) | flags);
         node = child;
       } else {
@@ -207,7 +207,7 @@ export class PageTable {
 
   #rootLinkFlags(): number {
     if (this.#isTracking) return entryValid | linkTracked;
-    return this.#isSlow ? entryValid : entryValid | linkShort;
+    return this.#shape.smallestPage === pageBytes ? entryValid | linkShort : entryValid;
   }
 
   #publish(node: number, index: number, entry: number): void {
@@ -220,13 +220,14 @@ export class PageTable {
   /** Clears one page beside others of its node; false when that is not how it is. */
   #clearPage(iova: number): boolean {
     const words = this.#words;
+    const { shifts, rootLevel } = this.#shape;
     let node = this.#root;
-    for (let level = this.#rootLevel; level > 0; level--) {
-      const entry = words[wordOf(node, entryIndex(iova, this.#shifts[level]!))]!;
+    for (let level = rootLevel; level > 0; level--) {
+      const entry = words[wordOf(node, entryIndex(iova, shifts[level]!))]!;
       if ((entry & (entryValid | entryLarge)) !== entryValid) return false;
       node = nodeOf(entry);
     }
-    const word = wordOf(node, entryIndex(iova, this.#shifts[0]!));
+    const word = wordOf(node, entryIndex(iova, shifts[0]!));
     const { children } = this.#pool;
     if (children[node]! < 2 || words[word] === 0) return false;
     Atomics.store(words, word, 0);
@@ -237,9 +238,8 @@ export class PageTable {
   #clear(node: number, level: number, start: number, end: number): void {
     const words = this.#words;
     const children = this.#pool.children;
-    const shift = this.#shifts[level]!;
-    const span = 2 ** shift;
-    let index = entryIndex(start, shift);
+    const span = this.#shape.spans[level]!;
+    let index = entryIndex(start, this.#shape.shifts[level]!);
     for (let at = start; at < end && children[node] !== 0; index++) {
       const stop = Math.min((Math.floor(at / span) + 1) * span, end);
       const word = wordOf(node, index);
@@ -265,7 +265,7 @@ export class PageTable {
 
   #visitDirty(start: number, end: number, visitor: DirtyVisitor, isTaking: boolean): void {
     assert(start >= 0 && start < end && end <= iovaEnd, 'dirty range');
-    this.#dirty.visit(this.#root, this.#rootLevel, start, end, visitor, isTaking);
+    this.#dirty.visit(this.#root, this.#shape.rootLevel, start, end, visitor, isTaking);
   }
 
   /** The highest level whose leaf fits at `iova`, given what is left and where it goes. */
@@ -279,7 +279,7 @@ export class PageTable {
     const top = isUnreachable ? levelMax : reachableLevelMax;
     let level = 0;
     while (level < top) {
-      const span = 2 ** this.#shifts[level + 1]!;
+      const span = this.#shape.spans[level + 1]!;
       if (leftBytes < span || span > largestLeafBytes) break;
       if ((iova & (span - 1)) !== 0 || (!isUnreachable && arenaPage % nodeWords !== 0)) break;
       level += 1;
