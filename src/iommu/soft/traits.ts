@@ -3,7 +3,7 @@
 import { iovaEnd } from '../../base/units.js';
 import { IOMMU_HWPT_ALLOC_DIRTY_TRACKING, IOMMU_HWPT_ALLOC_PASID } from '../../uapi/iommufd.js';
 import type { HwptInvalidateResult, IovaRange, UserBytes } from '../requests.js';
-import type { SmallestPage } from './entry.js';
+import type { SmallestPage } from './table-shape.js';
 
 /** Why no map may be there. Those that the device's driver can do without are not enforced. */
 export type ReservedKind = 'direct' | 'direct-relaxable' | 'reserved' | 'msi' | 'sw-msi';
