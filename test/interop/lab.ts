@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Os } from '../../src/os/index.js';
 import { Bench, type Running } from '../support/lessor.js';
+import type { QemuTree } from '../tree/qemu-tree.js';
 import { Qemu, type QemuOptions } from './qemu/qemu.js';
 import { type Seen, Tap } from './tap.js';
-import type { QemuTree } from './tree/qemu-tree.js';
 
 const patienceMs = 30_000;
 

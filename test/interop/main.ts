@@ -2,10 +2,10 @@
 // failed. Words choose cases by parts of their names; `--record` renews the recorded vectors.
 import { parseArgs } from 'node:util';
 import { createOs } from '../../src/os/index.js';
+import { type QemuTree, qemuTree } from '../tree/qemu-tree.js';
 import { type Group, lastLine, type Sum } from './case.js';
 import { groups } from './cases/index.js';
 import { Lab } from './lab.js';
-import { type QemuTree, qemuTree } from './tree/qemu-tree.js';
 import { writeVectors } from './vectors/write.js';
 
 function print(line: string): void {

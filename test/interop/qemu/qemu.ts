@@ -2,7 +2,7 @@
 // descriptors it inherits, so there are no paths to wait for or to clean up.
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Duplex } from 'node:stream';
-import type { QemuTree } from '../tree/qemu-tree.js';
+import type { QemuTree } from '../../tree/qemu-tree.js';
 import { Qmp } from './qmp.js';
 import { Qtest } from './qtest.js';
 

@@ -1,37 +1,10 @@
 // Fetches packages of another Debian release with the machine's own apt, into folders of our own:
 // no root, nothing installed, nothing of the machine's apt changed. Signatures are checked by apt.
-import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { run } from './run.js';
 
-const commandTimeoutMs = 240_000;
 const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
-
-/** Runs a program to its end. @throws Error with what it wrote last, when it fails. */
-export function run(command: string, args: readonly string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
-      timeout: commandTimeoutMs,
-      killSignal: 'SIGKILL',
-    });
-    let stdout = '';
-    let stderr = '';
-    child.stdout.on('data', (bytes) => {
-      stdout += String(bytes);
-    });
-    child.stderr.on('data', (bytes) => {
-      stderr += String(bytes);
-    });
-    child.once('error', reject);
-    child.once('close', (status, signal) => {
-      if (status === 0) return resolve(stdout);
-      const last = `${stdout}\n${stderr}`.trim().split('\n').slice(-3).join(' | ');
-      reject(new Error(`${command} ended with ${signal ?? status}: ${last}`));
-    });
-  });
-}
 
 /** Repositories that `apt-get update --print-uris` would ask, security suites last. */
 export function repositoriesIn(printedUris: string): readonly string[] {
@@ -102,6 +75,33 @@ async function updateFromAny(
     }
   }
   throw problem;
+}
+
+/**
+ * Fetches packages, each from the suite it names, without what they depend on.
+ *
+ * @param packages - Like `busybox-static/trixie`.
+ * @returns Paths of the .deb files, in `folder`, which the caller removes.
+ * @throws Error that says which command failed and how.
+ */
+export async function downloadPackages(
+  packages: readonly string[],
+  folder: string,
+  say: (text: string) => void,
+): Promise<readonly string[]> {
+  const lists = join(folder, '.apt');
+  const options = aptOptions(lists);
+  const suites = [...new Set(packages.flatMap((name) => name.split('/').slice(1)))];
+  say(`asking for ${suites.join(' and ')}`);
+  await updateFromAny(lists, options, suites);
+  say(`fetching ${packages.join(', ')}`);
+  const archives = join(lists, 'archives');
+  await run('apt-get', [...options, 'download', ...packages], { cwd: archives });
+  const names = readdirSync(archives).filter((name) => name.endsWith('.deb'));
+  const moved = names.map((name) => join(folder, name));
+  for (const path of moved) renameSync(join(archives, basename(path)), path);
+  rmSync(lists, { recursive: true, force: true });
+  return moved;
 }
 
 /**

@@ -15,8 +15,8 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Another run may be building the same folder. */
-const lockWaitMs = 300_000;
+/** Another run may be building the same folder: how long it may take unless the caller knows. */
+const usualWaitMs = 300_000;
 
 /** Where what is fetched for tests stays between runs: never in the checkout. */
 export function cacheRoot(env: NodeJS.ProcessEnv = process.env): string {
@@ -50,8 +50,8 @@ function tryLock(lockPath: string): boolean {
 }
 
 /** Takes the lock, a dead holder's too. A lock without a number is one that is being written. */
-async function lock(lockPath: string, say: (text: string) => void): Promise<void> {
-  const untilMs = performance.now() + lockWaitMs;
+async function lock(lockPath: string, say: (text: string) => void, waitMs: number): Promise<void> {
+  const untilMs = performance.now() + waitMs;
   let emptySinceMs: number | undefined;
   let isTold = false;
   while (!tryLock(lockPath)) {
@@ -81,18 +81,20 @@ function sweep(root: string, name: string): void {
  *
  * @param name - Names the recipe too: another recipe is another folder.
  * @param build - Fills an empty folder. When it fails, nothing stays.
+ * @param waitMs - How long another run may take to build it, before this one gives up.
  */
 export async function cachedFolder(
   root: string,
   name: string,
   build: (folder: string) => Promise<void>,
   say: (text: string) => void,
+  waitMs = usualWaitMs,
 ): Promise<string> {
   const path = join(root, name);
   if (existsSync(path)) return path;
   mkdirSync(root, { recursive: true });
   const lockPath = `${path}.lock`;
-  await lock(lockPath, say);
+  await lock(lockPath, say, waitMs);
   const temporary = `${path}.tmp-${process.pid}`;
   try {
     if (existsSync(path)) return path;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { repositoriesIn, run, sourceOf } from './apt.js';
+import { repositoriesIn, sourceOf } from './apt.js';
 
 const printed = `'mirror:/a/debian-security/dists/r-security/InRelease' x 0
 'mirror:/a/debian/dists/r/InRelease' x 0
@@ -15,11 +15,4 @@ test('repositories come from what apt would ask, security last', () => {
 test('a source names repository and suites', () => {
   const text = sourceOf('mirror:/a/debian', ['r', 'r-backports']);
   expect(text).toContain('URIs: mirror:/a/debian\nSuites: r r-backports\nComponents: main\n');
-});
-
-test('a command that fails says what it wrote last', async () => {
-  expect(await run('echo', ['done'])).toBe('done\n');
-  const failing = run('sh', ['-c', 'echo first; echo last >&2; exit 3']);
-  await expect(failing).rejects.toThrow('sh ended with 3: first');
-  await expect(run('no-such-program', [])).rejects.toThrow('ENOENT');
 });

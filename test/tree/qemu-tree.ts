@@ -2,8 +2,9 @@
 // dynamic loader: the machine's libraries do not matter, and neither chroot nor root is needed.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { run, unpackPackages } from './apt.js';
+import { unpackPackages } from './apt.js';
 import { cachedFolder, cacheRoot } from './cache.js';
+import { run } from './run.js';
 
 /** The first with vfio-user-pci. */
 const leastVersion = [10, 1] as const;
@@ -66,13 +67,22 @@ async function build(folder: string, say: (text: string) => void): Promise<void>
   say(`QEMU ${version} made in ${((performance.now() - startMs) / 1000).toFixed(0)} s`);
 }
 
+function treeIn(root: string): QemuTree {
+  const stamp = JSON.parse(readFileSync(join(root, 'stamp.json'), 'utf8')) as { version: string };
+  return { version: stamp.version, ...layout(root) };
+}
+
+/** The tree when the cache has it. */
+export function cachedQemuTree(): QemuTree | undefined {
+  const root = join(cacheRoot(), recipe);
+  return existsSync(root) ? treeIn(root) : undefined;
+}
+
 /**
  * The tree, fetched when the cache does not have it.
  *
  * @throws Error that says why it cannot be had here.
  */
 export async function qemuTree(say: (text: string) => void): Promise<QemuTree> {
-  const root = await cachedFolder(cacheRoot(), recipe, (folder) => build(folder, say), say);
-  const stamp = JSON.parse(readFileSync(join(root, 'stamp.json'), 'utf8')) as { version: string };
-  return { version: stamp.version, ...layout(root) };
+  return treeIn(await cachedFolder(cacheRoot(), recipe, (folder) => build(folder, say), say));
 }
