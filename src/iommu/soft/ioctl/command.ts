@@ -54,20 +54,40 @@ export function runCommand(
   caller: Caller,
   argument: UserArgument,
 ): void {
-  const size = u32.read(argument.read(0, u32.sizeBytes), 0, 'size');
+  const size = readSize(argument);
   const found = commands.get(request);
   if (found === undefined) throw fail('ENOTTY', 'ioctl', `0x${request.toString(16)}`);
-  const { structBytes, leastBytes } = found;
+  const bytes = readStruct(argument, size, found.structBytes, found.leastBytes);
+  found.execute(caller, bytes, (data, at) => {
+    argument.write(at, data.subarray(0, Math.max(size - at, 0)));
+  });
+}
+
+/** Read once: memory of a caller may change. @throws OsError `EFAULT` */
+export function readSize(argument: UserArgument): number {
+  return u32.read(argument.read(0, u32.sizeBytes), 0, 'size');
+}
+
+/**
+ * A structure of another age: what the caller does not know is zero, and what is unknown here must
+ * be.
+ *
+ * @param size - As the caller knows it.
+ * @throws OsError `EFAULT`, `EINVAL` below `leastBytes`, `E2BIG`
+ */
+export function readStruct(
+  argument: UserArgument,
+  size: number,
+  structBytes: number,
+  leastBytes: number,
+): Uint8Array {
   if (size < leastBytes) throw fail('EINVAL', 'ioctl', `size ${size}`);
   if (size > structBytes && !argument.isZero(structBytes, size - structBytes)) {
     throw fail('E2BIG', 'ioctl', `size ${size}`);
   }
-  const knownBytes = Math.min(size, structBytes);
   const bytes = new Uint8Array(structBytes);
-  bytes.set(argument.read(0, knownBytes));
-  found.execute(caller, bytes, (data, at) => {
-    argument.write(at, data.subarray(0, Math.max(knownBytes - at, 0)));
-  });
+  bytes.set(argument.read(0, Math.min(size, structBytes)));
+  return bytes;
 }
 
 /** @throws OsError `EOPNOTSUPP` */

@@ -4,6 +4,7 @@ import { assert } from '../../../base/errors.js';
 import { IOMMUFD_CMD_BASE } from '../../../uapi/iommufd-requests.js';
 import type { UserMemory } from '../../user-memory.js';
 import { fail } from '../objects.js';
+import type { SoftIommufd } from '../soft-iommufd.js';
 import type { Caller } from './caller.js';
 import { type Command, runCommand } from './command.js';
 import { commands } from './commands.js';
@@ -29,6 +30,11 @@ export class SoftIommuFile {
     const all = [...commands, ...(options.moreCommands ?? [])];
     this.#commands = new Map(all.map((each) => [each.request, each]));
     this.#numberEnd = 1 + Math.max(...all.map(({ request }) => request & 0xff));
+  }
+
+  /** The same, by methods. */
+  get iommufd(): SoftIommufd {
+    return this.#caller.iommufd;
   }
 
   /**

@@ -6,19 +6,36 @@ import {
   IOMMU_IOAS_NOIOMMU_GET_PA,
   IOMMU_VDEVICE_ALLOC,
   IOMMU_VEVENTQ_ALLOC,
+  IOMMU_VIOMMU_ALLOC,
 } from '../../../uapi/iommufd-requests.js';
 import {
   IOMMU_HW_QUEUE_TYPE_DEFAULT,
   IOMMU_VEVENTQ_TYPE_DEFAULT,
+  IOMMU_VIOMMU_TYPE_DEFAULT,
   iommuHwQueueAlloc,
   iommuVdeviceAlloc,
   iommuVeventqAlloc,
+  iommuViommuAlloc,
 } from '../../../uapi/iommufd-viommu.js';
 import { u64Max } from '../../requests.js';
 import { fail } from '../objects.js';
 import { checkReserved, command } from './command.js';
 
 const eventDepthMax = 2 ** 19;
+
+/** Nothing is asked of the device but whether it is there. */
+export const viommuAlloc = command(
+  IOMMU_VIOMMU_ALLOC,
+  iommuViommuAlloc,
+  ({ iommufd }, { flags, type, dev_id: devId }) => {
+    const call = 'IOMMU_VIOMMU_ALLOC';
+    if (flags !== 0 || type === IOMMU_VIOMMU_TYPE_DEFAULT) {
+      throw fail('EOPNOTSUPP', call, `flags ${flags}, type ${type}`);
+    }
+    iommufd.hwInfo({ flags: 0, devId, dataType: 0, dataLenMax: 0 });
+    throw fail('EOPNOTSUPP', call, 'no virtual IOMMUs');
+  },
+);
 
 export const vdeviceAlloc = command(
   IOMMU_VDEVICE_ALLOC,
