@@ -1,4 +1,5 @@
 // A mapped interval of an IOAS, and which bytes of its memory source it shows.
+import { IOMMU_IOAS_MAP_WRITEABLE } from '../../uapi/iommufd.js';
 import type { DmaAccount } from '../types.js';
 import type { Extent, ExtentUser } from './extents.js';
 import type { Interval } from './interval-index.js';
@@ -59,6 +60,12 @@ export class Area implements Interval, LowInterval, ExtentUser {
 
   get length(): bigint {
     return this.last - this.start + 1n;
+  }
+
+  /** False: no copy may be writable either. */
+  get isSourceWritable(): boolean {
+    if (this.pages !== undefined) return this.pages.isWritable;
+    return (this.protection & IOMMU_IOAS_MAP_WRITEABLE) !== 0;
   }
 
   /** Memory that only messages reach: nothing to place. */

@@ -6,11 +6,13 @@ import {
   IOMMU_IOAS_MAP_WRITEABLE,
 } from '../../uapi/iommufd.js';
 import { u64Max } from '../requests.js';
-import type { Area } from './area.js';
+import type { DmaAccount } from '../types.js';
+import { type Area, createArea } from './area.js';
 import { releaseWhenSettled, type SoftContext } from './context.js';
 import { pageBytes } from './entry.js';
 import type { Ioas } from './ioas.js';
 import { fail } from './objects.js';
+import type { Pages } from './pages.js';
 import { pin } from './pin.js';
 import { checkFixed, placeAutomatically } from './placement.js';
 
@@ -51,6 +53,25 @@ export function place(ioas: Ioas, { flags, iova, length, source }: Place, call: 
   return iova;
 }
 
+/** Maps one new area of a source. Returns the IOVA. @throws OsError */
+export function mapSource(
+  context: SoftContext,
+  ioas: Ioas,
+  what: Place & { readonly account: DmaAccount | undefined },
+  createPages: () => Pages | undefined,
+  call: string,
+  fd: Fd | undefined = undefined,
+): bigint {
+  const { flags, length, source, account } = what;
+  const iova = place(ioas, what, call);
+  checkSource(ioas, source, length, call);
+  const pages = createPages();
+  const area = createArea(ioas, iova, length, source, flags & protectionMask, account, pages);
+  pages?.join(area);
+  addArea(context, area, call, fd);
+  return iova;
+}
+
 /** Once it is placed. @throws OsError `EINVAL`, `EOVERFLOW` */
 export function checkSource(ioas: Ioas, source: bigint, length: bigint, call: string): void {
   // The mask covers at most the offset in a page.
@@ -72,6 +93,7 @@ export function addArea(
 ): void {
   const { ioas } = area;
   if (ioas.domains.length > 0) fill(context, area, call, fd);
+  else if (area.pages?.canPlaceAgain === false) pinOrEnd(context, area, call, fd);
   ioas.areas.insert(area);
 }
 
@@ -100,12 +122,7 @@ export function removeAreas(context: SoftContext, areas: readonly Area[]): void 
 
 function fill(context: SoftContext, area: Area, call: string, fd: Fd | undefined): void {
   const { domains } = area.ioas;
-  try {
-    pin(context, area, call, fd);
-  } catch (error) {
-    area.pages?.leave(area);
-    throw error;
-  }
+  pinOrEnd(context, area, call, fd);
   let mapped = 0;
   try {
     for (; mapped < domains.length; mapped++) domains[mapped]!.mapArea(area, call);
@@ -114,6 +131,15 @@ function fill(context: SoftContext, area: Area, call: string, fd: Fd | undefined
     for (const hwpt of undone) hwpt.unmapArea(area);
     // A device may have walked what was there for a moment.
     releaseWhenSettled(context, [area], undone);
+    throw error;
+  }
+}
+
+function pinOrEnd(context: SoftContext, area: Area, call: string, fd: Fd | undefined): void {
+  try {
+    pin(context, area, call, fd);
+  } catch (error) {
+    area.pages?.leave(area);
     throw error;
   }
 }

@@ -4,17 +4,16 @@ import { iovaEnd } from '../../base/units.js';
 import type { Fd } from '../../os/fd.js';
 import { IOMMU_IOAS_MAP_FIXED_IOVA, IOMMU_IOAS_MAP_WRITEABLE } from '../../uapi/iommufd.js';
 import { type LowMapRequest, type MapFileRequest, u64Max } from '../requests.js';
-import { Area, createArea } from './area.js';
+import { Area } from './area.js';
 import { findIoas, type SoftContext } from './context.js';
 import { pageBytes } from './entry.js';
 import type { Ioas } from './ioas.js';
 import {
   addArea,
   checkRequest,
-  checkSource,
   checkSourceLength,
   mapFlagMask,
-  place,
+  mapSource,
   protectionMask,
 } from './map-common.js';
 import { fail } from './objects.js';
@@ -34,23 +33,18 @@ export function mapFile(context: SoftContext, request: MapRequest): bigint {
   if (start > u64Max - length + 1n) throw fail('EOVERFLOW', call, 'start + length');
   if (fd !== undefined && !fd.isOpen) throw fail('EBADF', call, 'closed descriptor');
   checkSourceLength(length, call);
-  const iova = place(ioas, { flags, iova: request.iova, length, source: start }, call);
-  checkSource(ioas, start, length, call);
-  const protection = flags & protectionMask;
-  const pages = pagesOf(context, ioas, fd, protection);
-  const area = createArea(ioas, iova, length, start, protection, request.account, pages);
-  pages?.join(area);
-  addArea(context, area, call, fd);
-  return iova;
+  const what = { flags, iova: request.iova, length, source: start, account: request.account };
+  const createPages = () => pagesOf(context, ioas, fd, flags);
+  return mapSource(context, ioas, what, createPages, call, fd);
 }
 
 function pagesOf(
   context: SoftContext,
   ioas: Ioas,
   fd: Fd | undefined,
-  protection: number,
+  flags: number,
 ): Pages | undefined {
-  const isWritable = (protection & IOMMU_IOAS_MAP_WRITEABLE) !== 0;
+  const isWritable = (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0;
   if (fd === undefined) return isWritable ? unreachablePages.writable : unreachablePages.readOnly;
   if (ioas.domains.length > 0 && !context.keepsFiles) return undefined;
   return new Pages('file', isWritable, context.files.hold(fd));
@@ -76,7 +70,7 @@ export function mapLow(context: SoftContext, request: LowMapRequest): void {
     ioas.areas.isFree(iova, end)
   ) {
     const protection = flags & protectionMask;
-    const pages = pagesOf(context, ioas, fd, protection);
+    const pages = pagesOf(context, ioas, fd, flags);
     const area = new Area(ioas, iova, end, start, protection, account, pages, undefined);
     pages?.join(area);
     addArea(context, area, call, fd);

@@ -2,12 +2,12 @@
 import { assert } from '../../base/errors.js';
 import { isAligned, roundDown, roundUp } from '../../base/units.js';
 import type { Fd } from '../../os/fd.js';
-import { IOMMU_IOAS_MAP_WRITEABLE } from '../../uapi/iommufd.js';
 import type { Area } from './area.js';
 import type { SoftContext } from './context.js';
 import { pageBytes } from './entry.js';
+import type { Extent } from './extents.js';
 import { fail } from './objects.js';
-import type { Pages, Pin } from './pages.js';
+import { Pages, Pin, type Run } from './pages.js';
 import { pinError, userError } from './pin-error.js';
 import { Placing } from './placing.js';
 
@@ -34,11 +34,17 @@ export function pin(
     return true;
   }
   assert(fd !== undefined, 'an area of its own has a file');
-  const isWritable = (area.protection & IOMMU_IOAS_MAP_WRITEABLE) !== 0;
   const { from, to } = pageSpan(area, call);
   try {
     const { account } = area;
-    area.extents = context.extents.acquire(fd, from, to - from, isWritable, account, area);
+    area.extents = context.extents.acquire(
+      fd,
+      from,
+      to - from,
+      area.isSourceWritable,
+      account,
+      area,
+    );
   } catch (error) {
     throw pinError(error, call);
   }
@@ -56,6 +62,31 @@ export function unpin(context: SoftContext, area: Area): void {
 
 export function unpinAll(context: SoftContext, pins: readonly Pin[]): void {
   for (const each of pins) context.extents.release(each.extents, each.account, each);
+}
+
+/** The pages of an area, which others may join from now on. */
+export function sharedPages(context: SoftContext, area: Area): Pages {
+  if (area.pages !== undefined) return area.pages;
+  const { extents, account } = area;
+  assert(extents !== undefined, 'an area of its own is placed');
+  const pages = new Pages('file', area.isSourceWritable, undefined);
+  const user = new Pin(area, account);
+  user.extents = context.extents.share(extents, account, user);
+  context.extents.release(extents, account, area);
+  area.pages = pages;
+  pages.join(area);
+  pages.setPins(area, [user]);
+  const start = Number(area.sourceStart);
+  area.extents = extents.map((extent) => within(extent, start, start + area.end - area.at));
+  return pages;
+}
+
+/** The part of an extent that is in [start, end), in whole pages. */
+function within(extent: Extent, start: number, end: number): Run {
+  const from = Math.max(extent.startBytes, roundDown(start, pageBytes));
+  const to = Math.min(extent.startBytes + extent.lengthBytes, roundUp(end, pageBytes));
+  const offsetBytes = extent.offsetBytes + (from - extent.startBytes);
+  return { startBytes: from, offsetBytes, lengthBytes: to - from, extent };
 }
 
 /** The part of the source that an area shows, in whole pages. */

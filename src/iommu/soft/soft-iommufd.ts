@@ -3,6 +3,7 @@
 import { Listeners } from '../../base/listeners.js';
 import type { Iommufd, MemoryGone } from '../iommufd.js';
 import type {
+  CopyRequest,
   HwInfo,
   HwInfoRequest,
   HwptAllocRequest,
@@ -12,11 +13,13 @@ import type {
   IovaRangesResult,
   LowMapRequest,
   MapFileRequest,
+  MapRequest,
   UnmapRequest,
 } from '../requests.js';
 import type { PinnableMemory } from '../user-memory.js';
 import type { Area } from './area.js';
 import { findIoas, type SoftContext, type SoftObject } from './context.js';
+import { copyRange } from './copy.js';
 import { destroyAll, destroyObject } from './destroy.js';
 import type { Extents } from './extents.js';
 
@@ -29,6 +32,7 @@ import { IntervalIndex } from './interval-index.js';
 import type { Invalidation } from './invalidation.js';
 import { Ioas } from './ioas.js';
 import { mapFile, mapLow } from './map-file.js';
+import { mapUser } from './map-user.js';
 import { invalidateHwpt } from './nested-hwpt.js';
 import type { NodePool } from './node-pool.js';
 import { fail, ObjectTable } from './objects.js';
@@ -110,6 +114,14 @@ export class SoftIommufd implements Iommufd {
     const { flags, ioasId, length, iova, account } = request;
     const whole = { flags, ioasId, fd: undefined, start: 0n, length, iova, account };
     return mapFile(this.#context, whole);
+  }
+
+  ioasMap(request: MapRequest): bigint {
+    return mapUser(this.#context, request);
+  }
+
+  ioasCopy(request: CopyRequest): bigint {
+    return copyRange(this.#context, request);
   }
 
   ioasUnmap(request: UnmapRequest): bigint {

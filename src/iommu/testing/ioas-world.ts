@@ -1,6 +1,7 @@
 // A soft iommufd with one IOAS and one file, and calls that answer with an errno.
 import { isOsError } from '../../base/errors.js';
 import { MiB } from '../../base/units.js';
+import { RegisteredMemory } from '../registered-memory.js';
 import type { MapFileRequest } from '../requests.js';
 import { createSoftWorld, type SoftWorld, type SoftWorldOptions } from './soft-world.js';
 
@@ -20,13 +21,15 @@ export function errnoOf<T>(call: () => T): T | string {
 }
 
 export function createIoasWorld(options: SoftWorldOptions = {}) {
-  const world = createSoftWorld(512, options);
+  const userMemory = new RegisteredMemory();
+  const world = createSoftWorld(512, { userMemory, ...options });
   const { iommufd } = world;
   const ioasId = iommufd.ioasAlloc();
   const fd = world.memory.create(8 * MiB);
   const good = { flags: FIXED | R | W, ioasId, fd, start: 0n, length: PAGE, iova: PAGE };
   return {
     ...world,
+    userMemory,
     ioasId,
     fd,
     map: (change: Partial<MapFileRequest> = {}) =>
@@ -35,6 +38,8 @@ export function createIoasWorld(options: SoftWorldOptions = {}) {
       errnoOf(() => iommufd.ioasUnmap({ ioasId: id, iova, length })),
   };
 }
+
+export type IoasWorld = ReturnType<typeof createIoasWorld>;
 
 /** Gives an IOAS a domain; returns the device. */
 export function attachOne(
