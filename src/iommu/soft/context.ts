@@ -27,8 +27,10 @@ export interface SoftContext {
   readonly keepsFiles: boolean;
   /** Undefined: there is none. */
   readonly userMemory: PinnableMemory | undefined;
-  /** After a device or a file that kept the context alive is gone. */
-  onUserGone(): void;
+  /** What keeps the context alive when its own file is closed: devices, open fault queues. */
+  readonly holders: Set<{ close(): void }>;
+  /** One of them is gone. */
+  dropHolder(holder: { close(): void }): void;
 }
 
 /** @throws OsError `ENOENT`, also for an object of another kind. */

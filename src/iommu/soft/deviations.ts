@@ -30,6 +30,14 @@ export const deviations: readonly Deviation[] = [
     why: 'a map over the MSI window of an attached device would go wrong',
   },
   {
+    rule: 'GET_DIRTY_BITMAP of a range that cuts a large page-table entry',
+    linux:
+      'an entry that begins before the range is made clean without a report; of one that ends ' +
+      'after it, bits past the range are set as well',
+    soft: 'the bits of the range are set, and the entry stays dirty',
+    why: 'a write that is never reported corrupts what migrates',
+  },
+  {
     rule: 'nested DMA',
     linux: 'the hardware walks the tables of the guest, then the parent',
     soft: 'DMA of what is attached to a nested HWPT is blocked',

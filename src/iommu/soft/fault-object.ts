@@ -1,6 +1,8 @@
 // The object behind a fault queue: groups of page requests on their way to the program and back.
 // @see linux drivers/iommu/iommufd/eventq.c
+import { assert } from '../../base/errors.js';
 import type { AttachHandle } from './group.js';
+import { ObjectTable } from './objects.js';
 
 /** What becomes of a group: the device tries again, or gives up. */
 export type PageResponseCode = 'success' | 'invalid';
@@ -32,6 +34,9 @@ export interface RequestGroup {
   readonly answer: (code: PageResponseCode) => void;
 }
 
+/** Groups that nobody has read; as many as the queue of real hardware holds, or more. */
+const pendingGroupsMax = 4096;
+
 export class FaultObject {
   readonly kind = 'fault';
   id = 0;
@@ -40,7 +45,7 @@ export class FaultObject {
   /** Not read yet, oldest first. */
   pending: RequestGroup[] = [];
   /** Read and not answered, by cookie. */
-  readonly delivered = new Map<number, RequestGroup>();
+  readonly delivered = new ObjectTable<RequestGroup>();
 
   addUser(): void {
     this.useCount += 1;
@@ -50,29 +55,26 @@ export class FaultObject {
     this.useCount -= 1;
   }
 
-  /** A whole group has come. */
+  /** A whole group has come. What is too much to keep is refused at once. */
   deliver(group: RequestGroup): void {
-    this.pending.push(group);
+    if (this.pending.length >= pendingGroupsMax) group.answer('invalid');
+    else this.pending.push(group);
   }
 
   /** Answers INVALID for what came through an attach that ended. */
   endHandle(handle: AttachHandle): void {
-    this.#refuse((group) => group.handle === handle);
-  }
-
-  /** Answers INVALID for all. */
-  destroy(): void {
-    this.#refuse(() => true);
-  }
-
-  #refuse(isEnded: (group: RequestGroup) => boolean): void {
-    const ended = this.pending.filter(isEnded);
-    this.pending = this.pending.filter((group) => !isEnded(group));
-    for (const [cookie, group] of this.delivered) {
-      if (!isEnded(group)) continue;
-      this.delivered.delete(cookie);
+    const ended = this.pending.filter((group) => group.handle === handle);
+    this.pending = this.pending.filter((group) => group.handle !== handle);
+    for (const [cookie, group] of this.delivered.entries()) {
+      if (group.handle !== handle) continue;
+      this.delivered.remove(cookie);
       ended.push(group);
     }
     for (const group of ended) group.answer('invalid');
+  }
+
+  /** Nothing leads to it any more, so every attach has ended. */
+  destroy(): void {
+    assert(this.pending.length + this.delivered.entries().length === 0, 'open page requests');
   }
 }

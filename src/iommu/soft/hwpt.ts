@@ -138,6 +138,30 @@ export class Hwpt {
     this.#table.unmap(0, iovaEnd);
   }
 
+  /** Writes mark their leaves as dirty, or no more. What is dirty before counts as clean. */
+  setTracking(isOn: boolean): void {
+    if (isOn) this.#table.clearDirty(0, iovaEnd);
+    this.#table.setTracking(isOn);
+  }
+
+  /**
+   * Visits the dirty parts of [start, end), in ascending order. A leaf that reaches out of it
+   * stays dirty when others are made clean: nobody has heard of the rest.
+   */
+  visitDirty(
+    start: number,
+    end: number,
+    isClearing: boolean,
+    visit: (start: number, end: number) => void,
+  ): void {
+    this.#table.readDirty(start, end, (leaf, lengthBytes) => {
+      const leafEnd = leaf + lengthBytes;
+      const isInside = leaf >= start && leafEnd <= end;
+      if (isClearing && isInside) this.#table.clearDirty(leaf, leafEnd);
+      visit(Math.max(leaf, start), Math.min(leafEnd, end));
+    });
+  }
+
   /** One area less for which an account pays; with the last one it owes nothing. */
   releaseCharge(account: DmaAccount | undefined): void {
     if (account === undefined) return;

@@ -40,7 +40,16 @@ export class ObjectTable<T extends object> {
 
   /** Live objects in the order of their ids. */
   all(): T[] {
-    return this.#objects.filter((object) => object !== undefined && object !== reserved);
+    return this.entries().map(([, object]) => object);
+  }
+
+  /** Ids and live objects, in order. */
+  entries(): [number, T][] {
+    const entries: [number, T][] = [];
+    this.#objects.forEach((object, id) => {
+      if (object !== undefined && object !== reserved) entries.push([id, object]);
+    });
+    return entries;
   }
 }
 

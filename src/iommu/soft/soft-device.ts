@@ -19,8 +19,11 @@ export class SoftDevice implements IommuDevice {
   readonly context: SoftContext;
   readonly unit: SoftUnit;
 
-  /** @throws OsError `EINVAL` when bound already; `EPERM`, `EBUSY` when the group is not free */
-  constructor(context: SoftContext, unit: SoftUnit) {
+  /**
+   * @param holdsContext - As a device file does, unlike what a file of the context stands for.
+   * @throws OsError `EINVAL` when bound already; `EPERM`, `EBUSY` when the group is not free
+   */
+  constructor(context: SoftContext, unit: SoftUnit, holdsContext: boolean) {
     if (unit.device !== undefined) throw fail('EINVAL', bindCall, 'bound already');
     const { group, traits } = unit;
     group.claim(context, bindCall);
@@ -29,6 +32,7 @@ export class SoftDevice implements IommuDevice {
     this.unit = unit;
     this.id = context.objects.add(this);
     group.devices.add(this);
+    if (holdsContext) context.holders.add(this);
     for (const [key, { hwpt }] of group.slots) {
       const pasid = key === plainSlot ? undefined : key;
       if (pasid !== undefined && traits.pasidBits === 0) continue;
@@ -97,7 +101,7 @@ export class SoftDevice implements IommuDevice {
     group.release();
     this.unit.device = undefined;
     this.context.objects.remove(this.id);
-    this.context.onUserGone();
+    this.context.dropHolder(this);
   }
 
   [Symbol.dispose](): void {

@@ -1,9 +1,10 @@
 // iommufd in software: the same calls, in the same order of checks, over page tables that a device
 // worker walks. @see linux Documentation/userspace-api/iommufd.rst
 import { Listeners } from '../../base/listeners.js';
-import type { Iommufd, MemoryGone } from '../iommufd.js';
+import type { HwptCalls, Iommufd, MemoryGone } from '../iommufd.js';
 import type {
   CopyRequest,
+  DirtyBitmapRequest,
   HwInfo,
   HwInfoRequest,
   HwptAllocRequest,
@@ -14,6 +15,7 @@ import type {
   LowMapRequest,
   MapFileRequest,
   MapRequest,
+  SetDirtyTrackingRequest,
   UnmapRequest,
 } from '../requests.js';
 import type { PinnableMemory } from '../user-memory.js';
@@ -21,13 +23,13 @@ import type { Area } from './area.js';
 import { findIoas, type SoftContext, type SoftObject } from './context.js';
 import { copyRange } from './copy.js';
 import { destroyAll, destroyObject } from './destroy.js';
+import { getDirtyBitmap, setDirtyTracking } from './dirty.js';
 import type { Extents } from './extents.js';
-
+import { allocateFaultQueue, type SoftFaultQueue } from './fault-queue.js';
 import { ForeignObject } from './foreign.js';
 import { HeldFiles } from './held-file.js';
 import { readHwInfo } from './hw-info.js';
 import { allocateHwpt } from './hwpt-alloc.js';
-
 import { IntervalIndex } from './interval-index.js';
 import type { Invalidation } from './invalidation.js';
 import { Ioas } from './ioas.js';
@@ -36,7 +38,6 @@ import { mapUser } from './map-user.js';
 import { invalidateHwpt } from './nested-hwpt.js';
 import type { NodePool } from './node-pool.js';
 import { fail, ObjectTable } from './objects.js';
-
 import { Pin } from './pages.js';
 import { SoftDevice } from './soft-device.js';
 import type { SoftUnit } from './soft-unit.js';
@@ -55,9 +56,10 @@ export interface SoftIommufdOptions {
   readonly keepsFiles?: boolean;
 }
 
-export class SoftIommufd implements Iommufd {
+export class SoftIommufd implements Iommufd, HwptCalls {
   readonly #context: SoftContext;
   readonly #goneListeners = new Listeners<MemoryGone>();
+  #isClosed = false;
 
   constructor(options: SoftIommufdOptions) {
     const { pool, extents, invalidation, userMemory } = options;
@@ -69,7 +71,10 @@ export class SoftIommufd implements Iommufd {
       files: new HeldFiles(),
       keepsFiles: options.keepsFiles ?? false,
       userMemory,
-      onUserGone() {},
+      holders: new Set(),
+      dropHolder: (holder) => {
+        if (this.#context.holders.delete(holder)) this.#endUnused();
+      },
     };
   }
 
@@ -152,14 +157,27 @@ export class SoftIommufd implements Iommufd {
     destroyObject(this.#context, id);
   }
 
+  setDirtyTracking(request: SetDirtyTrackingRequest): void {
+    setDirtyTracking(this.#context, request);
+  }
+
+  getDirtyBitmap(request: DirtyBitmapRequest): void {
+    getDirtyBitmap(this.#context, request);
+  }
+
+  faultQueueAlloc(flags = 0): { readonly faultId: number; readonly queue: SoftFaultQueue } {
+    return allocateFaultQueue(this.#context, flags);
+  }
+
   /**
    * Binds a function.
    *
+   * @param holdsContext - As the file of a device does: the context lives until it is closed.
    * @throws OsError `EINVAL` when it is bound, `EPERM` when its group belongs to another context or
    *   a driver of the host has a member, `EBUSY` when that driver has made its own translation
    */
-  bind(unit: SoftUnit): SoftDevice {
-    return new SoftDevice(this.#context, unit);
+  bind(unit: SoftUnit, holdsContext = true): SoftDevice {
+    return new SoftDevice(this.#context, unit, holdsContext);
   }
 
   /** Takes the next id for an object that somebody else defines. */
@@ -186,8 +204,22 @@ export class SoftIommufd implements Iommufd {
     }
   }
 
-  /** Closes every device and destroys every object, leaves first. */
+  /**
+   * The file of the context is closed. Everything ends, leaves first, once no device and no fault
+   * queue is open any more; DMA goes on until then.
+   */
+  close(): void {
+    this.#isClosed = true;
+    this.#endUnused();
+  }
+
+  /** Everything is closed, as when the process ends: files, devices, then every object. */
   [Symbol.dispose](): void {
-    destroyAll(this.#context);
+    for (const holder of [...this.#context.holders]) holder.close();
+    this.close();
+  }
+
+  #endUnused(): void {
+    if (this.#isClosed && this.#context.holders.size === 0) destroyAll(this.#context);
   }
 }

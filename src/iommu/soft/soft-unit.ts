@@ -6,6 +6,9 @@ import { PasidTable, plainSlot } from './pasid-table.js';
 import type { SoftDevice } from './soft-device.js';
 import type { UnitTraits } from './traits.js';
 
+/** A device has no more page requests under way than PRI lets it have; this is above that. */
+const unfinishedMax = 4096;
+
 export interface SoftUnitOptions {
   readonly traits: UnitTraits;
   /** Default: alone in one. */
@@ -49,7 +52,8 @@ export class SoftUnit {
     const answer = (code: PageResponseCode): void => {
       this.#onPageResponse?.({ pasid, grpid, code });
     };
-    if (slot === undefined || fault === undefined) {
+    const isFull = this.#unfinished.length >= unfinishedMax && !request.isLast;
+    if (slot === undefined || fault === undefined || isFull) {
       answer('invalid');
       return;
     }
