@@ -2,10 +2,9 @@ import { expect, test } from 'vitest';
 import { vmArguments } from './arguments.js';
 
 test('options end where the command begins', () => {
-  const { command, timeoutMs, machine } = vmArguments(['--timeout', '5', 'node', '--help', '-e']);
+  const { command, timeoutMs } = vmArguments(['--timeout', '5', 'node', '--help', '-e']);
   expect(command).toEqual(['node', '--help', '-e']);
   expect(timeoutMs).toBe(5000);
-  expect(machine.accel).toBe('tcg');
   expect(vmArguments(['--', '--odd', '--']).command).toEqual(['--odd', '--']);
   expect(vmArguments(['--timeout=7', 'ls', '--timeout']).timeoutMs).toBe(7000);
 });
@@ -33,7 +32,6 @@ test.each([
   [['--timeout'], '--timeout'],
   [['--env', 'A', 'true'], 'A is not NAME=VALUE'],
   [['--kernel', 'odd', 'true'], '--kernel is stock or patched, not odd'],
-  [['--accel', 'odd', 'true'], '--accel is tcg or kvm, not odd'],
   [['--vfio-user', '/s', 'true'], '--vfio-user is SLOT=PATH'],
 ] as const)('%j is refused', (words, message) => {
   expect(() => vmArguments(words)).toThrow(message);

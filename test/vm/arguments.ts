@@ -16,7 +16,6 @@ and starts in the checkout. The first run makes it: about seven minutes, once.
   --keep FOLDER          show a folder below /tmp, /run or /dev, which are fresh (repeatable)
   --console FILE         keep what the machine's kernel says
   --kernel stock|patched Debian's source as it is, or with the patches of test/vm/patches
-  --accel tcg|kvm        emulate (default), or use /dev/kvm
   --cpus N, --memory MIB of the machine (default ${usualMachine.cpus}, ${usualMachine.memoryMib})
   --vfio-user SLOT=PATH  plug in the device that a vfio-user server offers (repeatable)
   --append WORDS         more words for the kernel's command line
@@ -37,7 +36,6 @@ const options = {
   keep: { type: 'string', multiple: true, default: [] as string[] },
   console: { type: 'string' },
   kernel: { type: 'string', default: 'stock' },
-  accel: { type: 'string', default: usualMachine.accel },
   cpus: { type: 'string', default: String(usualMachine.cpus) },
   memory: { type: 'string', default: String(usualMachine.memoryMib) },
   'vfio-user': { type: 'string', multiple: true, default: [] as string[] },
@@ -105,7 +103,6 @@ export function vmArguments(words: readonly string[]): VmArguments {
     consolePath: values.console,
     flavour: oneOf('kernel', values.kernel, kernelFlavours),
     machine: {
-      accel: oneOf('accel', values.accel, ['tcg', 'kvm']),
       cpus: count('cpus', values.cpus, 64),
       memoryMib: count('memory', values.memory, 1_048_576),
       vfioUser: Object.fromEntries(vfioUser),

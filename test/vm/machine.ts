@@ -7,7 +7,6 @@ export const eduSlot = 5;
 export const freeSlots = { first: 6, last: 0x1e } as const;
 
 export interface VmMachine {
-  readonly accel: 'tcg' | 'kvm';
   readonly cpus: number;
   readonly memoryMib: number;
   /** Sockets of vfio-user servers on the host, by slot of the guest's root bus. */
@@ -17,7 +16,6 @@ export interface VmMachine {
 }
 
 export const usualMachine: VmMachine = {
-  accel: 'tcg',
   cpus: 2,
   memoryMib: 2048,
   vfioUser: {},
@@ -66,10 +64,11 @@ function folderWords(tag: string, path: string, more: string): readonly string[]
 
 /** The words after QEMU's own name. */
 export function machineWords(machine: VmMachine, files: MachineFiles): readonly string[] {
-  const { accel, cpus, memoryMib, vfioUser } = machine;
-  const accelWord = accel === 'tcg' ? 'tcg,thread=multi' : 'kvm';
+  const { cpus, memoryMib, vfioUser } = machine;
   return [
-    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-accel', accelWord],
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+    // Emulated: the same everywhere, with KVM or without.
+    ...['-accel', 'tcg,thread=multi'],
     // Shared memory in a descriptor, which vfio-user devices can be given.
     ...['-object', `memory-backend-memfd,id=ram,share=on,size=${memoryMib}M`],
     ...['-M', 'q35,kernel-irqchip=split,memory-backend=ram', '-m', `${memoryMib}M`],
