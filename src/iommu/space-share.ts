@@ -31,6 +31,22 @@ export interface Root {
   readonly shares: Set<Share>;
 }
 
+/** What a device can map, as numbers. */
+export interface Reach {
+  readonly pageBytes: number;
+  readonly start: number;
+  /** Exclusive. */
+  readonly end: number;
+}
+
+export function reachOf({
+  pageBytes,
+  aperture,
+}: Pick<IommuDevice, 'pageBytes' | 'aperture'>): Reach {
+  const end = Math.min(iovaEnd, Number(aperture.last) + 1);
+  return { pageBytes, start: Number(aperture.start), end };
+}
+
 class Mapping implements DmaMapping {
   readonly iova: Iova;
   readonly lengthBytes: number;
@@ -70,10 +86,7 @@ export class Share implements AddressSpace {
   #byIova: Map<Iova, Mapping> | undefined;
   readonly #goneListeners = new Listeners<DmaMapping>();
   readonly #mapsMax: number;
-  // The device's, as numbers.
-  readonly #pageBytes: number;
-  readonly #apertureStart: number;
-  readonly #apertureEnd: number;
+  readonly #reach: Reach;
   #disposed: Promise<void> | undefined;
 
   /** @param end - Gives up the root when it was this share's alone. */
@@ -83,10 +96,7 @@ export class Share implements AddressSpace {
     this.#root = root;
     this.#end = end;
     this.#mapsMax = options.mapsMax ?? limits.mapsPerLeaseMax;
-    const { pageBytes, aperture } = options.device;
-    this.#pageBytes = pageBytes;
-    this.#apertureStart = Number(aperture.start);
-    this.#apertureEnd = Math.min(iovaEnd, Number(aperture.last) + 1);
+    this.#reach = reachOf(options.device);
   }
 
   map(
@@ -159,7 +169,7 @@ export class Share implements AddressSpace {
     account: DmaAccount,
   ): Mapping {
     if (this.#disposed) throw new LessorError('LEASE_ENDED', 'the address space is gone');
-    const iova = this.#checkRange(memory.offsetBytes, at, lengthBytes);
+    const iova = checkRange(this.#reach, memory.offsetBytes, at, lengthBytes);
     const mappings = this.#mappings;
     if (mappings.length >= this.#mapsMax) {
       throw new LessorError('QUOTA_EXCEEDED', `more than ${this.#mapsMax} maps`);
@@ -179,25 +189,6 @@ export class Share implements AddressSpace {
     else iommufd.ioasUnmap({ ioasId, iova: BigInt(iova), length: BigInt(lengthBytes) });
     Mapping.takeOut(this.#mappings, mapping);
     this.#byIova?.delete(iova);
-  }
-
-  #checkRange(offsetBytes: number, at: Iova, lengthBytes: number): Iova {
-    const pageBytes = this.#pageBytes;
-    const iova = toIova(at);
-    toCount(lengthBytes, 'length', iovaEnd);
-    if (lengthBytes === 0) throw new LessorError('INVALID_ARGUMENT', 'length 0');
-    toCount(offsetBytes, 'offset', Number.MAX_SAFE_INTEGER - iovaEnd);
-    if (lengthBytes > limits.mapBytesMax) {
-      throw new LessorError('QUOTA_EXCEEDED', `a map of ${lengthBytes} bytes`);
-    }
-    const end = iova + lengthBytes;
-    if (end > this.#apertureEnd || iova < this.#apertureStart) {
-      throw new LessorError('IOVA_OUTSIDE_WINDOW', `${hex(iova)} to ${hex(end)}`);
-    }
-    checkAligned(iova, pageBytes);
-    checkAligned(lengthBytes, pageBytes);
-    checkAligned(offsetBytes, pageBytes);
-    return iova;
   }
 
   #mapInto(memory: DmaMemory, mapping: Mapping, account: DmaAccount): void {
@@ -220,6 +211,34 @@ export class Share implements AddressSpace {
       throw mapError(error, mapping.iova);
     }
   }
+}
+
+/**
+ * What can be said of a map without the IOMMU.
+ *
+ * @throws LessorError `INVALID_ARGUMENT`, `QUOTA_EXCEEDED`, `IOVA_OUTSIDE_WINDOW`, `IOVA_UNALIGNED`
+ */
+export function checkRange(
+  { pageBytes, start, end: reachEnd }: Reach,
+  offsetBytes: number,
+  at: Iova,
+  lengthBytes: number,
+): Iova {
+  const iova = toIova(at);
+  toCount(lengthBytes, 'length', iovaEnd);
+  if (lengthBytes === 0) throw new LessorError('INVALID_ARGUMENT', 'length 0');
+  toCount(offsetBytes, 'offset', Number.MAX_SAFE_INTEGER - iovaEnd);
+  if (lengthBytes > limits.mapBytesMax) {
+    throw new LessorError('QUOTA_EXCEEDED', `a map of ${lengthBytes} bytes`);
+  }
+  const end = iova + lengthBytes;
+  if (end > reachEnd || iova < start) {
+    throw new LessorError('IOVA_OUTSIDE_WINDOW', `${hex(iova)} to ${hex(end)}`);
+  }
+  checkAligned(iova, pageBytes);
+  checkAligned(lengthBytes, pageBytes);
+  checkAligned(offsetBytes, pageBytes);
+  return iova;
 }
 
 function checkAligned(value: number, pageBytes: number): void {

@@ -128,12 +128,12 @@ export class KernelIommufd implements Iommufd, IoasCalls, HwptCalls, VfioContain
   /**
    * Binds a VFIO device that was opened by its character device.
    *
-   * @param deviceFd - Not owned: a duplicate is kept. The kernel knows no unbind: the device is
-   *   bound, also after a failure here, until every descriptor of that open file is closed.
+   * @param deviceFd - Owned, also when this fails. The kernel knows no unbind: the device is bound
+   *   until every descriptor of that open file is closed.
    * @throws OsError @see linux/vfio.h `VFIO_DEVICE_BIND_IOMMUFD`
    */
   bindDevice(deviceFd: Fd): IommuDevice {
-    return new KernelDevice(this, this.#calls, deviceFd.duplicate());
+    return new KernelDevice(this, this.#calls, deviceFd);
   }
 
   apiVersion(): number {
