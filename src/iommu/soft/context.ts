@@ -12,6 +12,7 @@ import type { NestedHwpt } from './nested-hwpt.js';
 import type { NodePool } from './node-pool.js';
 import { fail, type ObjectTable } from './objects.js';
 import type { Pin } from './pages.js';
+import type { Payment } from './payment.js';
 import { unpin, unpinAll } from './pin.js';
 import type { SoftDevice } from './soft-device.js';
 
@@ -31,6 +32,10 @@ export interface SoftContext {
   readonly holders: Set<{ close(): void }>;
   /** One of them is gone. */
   dropHolder(holder: { close(): void }): void;
+  /** Undefined: pinned pages are not counted. */
+  readonly payment: Payment | undefined;
+  /** For the calls of the legacy container. */
+  compatIoas: Ioas | undefined;
 }
 
 /** @throws OsError `ENOENT`, also for an object of another kind. */
@@ -70,6 +75,7 @@ export function unpinWhenSettled(context: SoftContext, ioas: Ioas): void {
     if (area.pages?.canPlaceAgain !== true) continue;
     pins.push(...area.pages.takePins(area));
     area.extents = undefined;
+    context.payment?.update(area.pages);
   }
   if (pins.length === 0) return;
   void context.invalidation.invalidate(() => unpinAll(context, pins));

@@ -35,6 +35,7 @@ function end(context: SoftContext, object: SoftObject): void {
   context.objects.remove(object.id);
   switch (object.kind) {
     case 'ioas':
+      if (context.compatIoas === object) context.compatIoas = undefined;
       unmapAll(context, object);
       break;
     case 'device':
@@ -51,7 +52,7 @@ export function isInUse(object: SoftObject): boolean {
     case 'device':
       return true;
     case 'ioas':
-      return object.domains.length > 0;
+      return object.domains.length > 0 || object.accesses.size > 0;
     default:
       return object.useCount > 0;
   }

@@ -162,6 +162,11 @@ export class Hwpt {
     });
   }
 
+  /** One area more for which an account pays, in the place of one that was cut. */
+  shareCharge(account: DmaAccount | undefined): void {
+    this.#chargeOf(account);
+  }
+
   /** One area less for which an account pays; with the last one it owes nothing. */
   releaseCharge(account: DmaAccount | undefined): void {
     if (account === undefined) return;

@@ -1,5 +1,6 @@
 // One IOAS: areas, reservations, allowed ranges and alignment, in exact u64; and its domains.
 import { type IovaRange, u64Max } from '../requests.js';
+import type { Area } from './area.js';
 import { AreaIndex } from './area-index.js';
 import { pageBytes } from './entry.js';
 import type { Hwpt } from './hwpt.js';
@@ -13,12 +14,31 @@ interface Reservation extends IovaRange {
   readonly lastAt: number;
 }
 
+/** Software that reads and writes through an IOAS, as Linux's access objects do. */
+export interface IoasAccess {
+  /** A page when it pins, else 1: what the IOAS must be aligned to. */
+  readonly pageBytes: number;
+  /** Asks it to let go of an area: what it pinned there goes from `uses` now, or never. */
+  onUnmap(iova: bigint, length: bigint): void;
+}
+
+/** Pins of accesses in one area; an entry goes with the last one. */
+export interface AreaUse {
+  count: number;
+  /** Of them, those that nobody may take away. */
+  lockCount: number;
+  /** An unmap waits: no new pins. */
+  isEnding: boolean;
+}
+
 export class Ioas {
   readonly kind = 'ioas';
   id = 0;
   areas = new AreaIndex();
   /** In the order in which they joined. */
   readonly domains: Hwpt[] = [];
+  readonly accesses = new Set<IoasAccess>();
+  readonly uses = new Map<Area, AreaUse>();
   allowed = new IntervalIndex<IovaRange>();
   /** False: every entry of a page table is one page, so that areas can be cut. */
   hasHugePages = true;
@@ -110,7 +130,8 @@ export class Ioas {
   /** After a user joined or left. @throws OsError `EADDRINUSE`, with nothing changed */
   updateAlignment(call: string): void {
     let largest = this.hasHugePages ? 1 : pageBytes;
-    for (const domain of this.domains) largest = Math.max(largest, domain.pageBytes);
+    for (const user of this.domains) largest = Math.max(largest, user.pageBytes);
+    for (const user of this.accesses) largest = Math.max(largest, user.pageBytes);
     this.checkAlignment(largest, call);
     this.alignmentMask = BigInt(largest - 1);
   }

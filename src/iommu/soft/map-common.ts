@@ -43,6 +43,10 @@ export interface Place {
   readonly source: bigint;
 }
 
+export interface NewArea extends Place {
+  readonly account: DmaAccount | undefined;
+}
+
 /** The IOVA. @throws OsError `EINVAL`, `EOVERFLOW`, `EEXIST`, `ENOSPC` */
 export function place(ioas: Ioas, { flags, iova, length, source }: Place, call: string): bigint {
   if ((length & ioas.alignmentMask) !== 0n) throw fail('EINVAL', call, 'unaligned length');
@@ -57,7 +61,7 @@ export function place(ioas: Ioas, { flags, iova, length, source }: Place, call: 
 export function mapSource(
   context: SoftContext,
   ioas: Ioas,
-  what: Place & { readonly account: DmaAccount | undefined },
+  what: NewArea,
   createPages: () => Pages | undefined,
   call: string,
   fd: Fd | undefined = undefined,

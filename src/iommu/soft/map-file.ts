@@ -46,8 +46,11 @@ function pagesOf(
 ): Pages | undefined {
   const isWritable = (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0;
   if (fd === undefined) return isWritable ? unreachablePages.writable : unreachablePages.readOnly;
-  if (ioas.domains.length > 0 && !context.keepsFiles) return undefined;
-  return new Pages('file', isWritable, context.files.hold(fd));
+  const { payment } = context;
+  if (ioas.domains.length > 0 && !context.keepsFiles && payment === undefined) return undefined;
+  const pages = new Pages('file', isWritable, context.files.hold(fd));
+  pages.payer = payment?.newPayer();
+  return pages;
 }
 
 /** As `mapFile` at a fixed address, in numbers up to 2^53. */

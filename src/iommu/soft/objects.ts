@@ -38,6 +38,11 @@ export class ObjectTable<T extends object> {
     if (id < this.#lowestFree) this.#lowestFree = id;
   }
 
+  /** Ids in use, also of objects that are not finished. */
+  get count(): number {
+    return this.#objects.filter((object) => object !== undefined).length - 1;
+  }
+
   /** Live objects in the order of their ids. */
   all(): T[] {
     return this.entries().map(([, object]) => object);

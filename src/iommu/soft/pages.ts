@@ -4,6 +4,7 @@
 // of a process. What is placed is placed per area; areas of one source share what they have placed.
 import { assert } from '../../base/errors.js';
 import type { DmaAccount } from '../types.js';
+import type { Payer } from './accounting.js';
 import type { Area } from './area.js';
 import type { Extent, ExtentUser } from './extents.js';
 import type { HeldFile } from './held-file.js';
@@ -38,6 +39,10 @@ export class Pages {
   readonly isWritable: boolean;
   /** To place it, again and again. Owned; undefined where what is placed is all there is. */
   readonly file: HeldFile | undefined;
+  /** Undefined: nobody counts. */
+  payer: Payer | undefined = undefined;
+  /** For so many pages. */
+  paidPages = 0;
   /** Who shows it, with what is placed for each. */
   readonly #areas = new Map<Area, readonly Pin[]>();
 

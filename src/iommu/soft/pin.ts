@@ -57,7 +57,10 @@ export function unpin(context: SoftContext, area: Area): void {
   if (extents === undefined) return;
   area.extents = undefined;
   if (pages === undefined) context.extents.release(extents, area.account, area);
-  else unpinAll(context, pages.takePins(area));
+  else {
+    unpinAll(context, pages.takePins(area));
+    context.payment?.update(pages);
+  }
 }
 
 export function unpinAll(context: SoftContext, pins: readonly Pin[]): void {
@@ -103,10 +106,16 @@ function pinShared(context: SoftContext, area: Area, pages: Pages, call: string)
   const placing = new Placing(context, area, pages, call);
   try {
     placing.placeAll(from, to);
+    // No page table takes it; the legacy interface lets it come this far.
+    if (area.protection === 0) throw fail('EINVAL', call, 'neither read nor write');
   } catch (error) {
     unpinAll(context, placing.pins);
     throw pages.kind === 'user' ? userError(error, call) : pinError(error, call);
   }
   area.extents = placing.runs;
   pages.setPins(area, placing.pins);
+  if (context.payment?.update(pages) === false) {
+    unpin(context, area);
+    throw fail('ENOMEM', call, 'the limit of locked memory');
+  }
 }

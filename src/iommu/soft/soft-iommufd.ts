@@ -1,10 +1,14 @@
 // iommufd in software: the same calls, in the same order of checks, over page tables that a device
 // worker walks. @see linux Documentation/userspace-api/iommufd.rst
 import { Listeners } from '../../base/listeners.js';
-import type { HwptCalls, Iommufd, MemoryGone } from '../iommufd.js';
+import type { HwptCalls, IoasCalls, Iommufd, MemoryGone, VfioContainer } from '../iommufd.js';
 import type {
+  ContainerInfo,
   CopyRequest,
   DirtyBitmapRequest,
+  DmaMapRequest,
+  DmaUnmapRequest,
+  DmaUnmapResult,
   HwInfo,
   HwInfoRequest,
   HwptAllocRequest,
@@ -15,11 +19,16 @@ import type {
   LowMapRequest,
   MapFileRequest,
   MapRequest,
+  OptionRequest,
   SetDirtyTrackingRequest,
   UnmapRequest,
+  VfioIoasRequest,
 } from '../requests.js';
 import type { PinnableMemory } from '../user-memory.js';
+import type { MemoryAccounting, PayingProcess } from './accounting.js';
 import type { Area } from './area.js';
+import { changeProcess } from './change-process.js';
+import { SoftContainer } from './container.js';
 import { findIoas, type SoftContext, type SoftObject } from './context.js';
 import { copyRange } from './copy.js';
 import { destroyAll, destroyObject } from './destroy.js';
@@ -38,7 +47,9 @@ import { mapUser } from './map-user.js';
 import { invalidateHwpt } from './nested-hwpt.js';
 import type { NodePool } from './node-pool.js';
 import { fail, ObjectTable } from './objects.js';
+import { applyOption } from './options.js';
 import { Pin } from './pages.js';
+import { Payment } from './payment.js';
 import { SoftDevice } from './soft-device.js';
 import type { SoftUnit } from './soft-unit.js';
 import { unmapLow, unmapRange } from './unmap.js';
@@ -54,15 +65,21 @@ export interface SoftIommufdOptions {
    * costs a descriptor for each that is mapped. Default: what is placed stays until it is unmapped.
    */
   readonly keepsFiles?: boolean;
+  /** Counts pinned pages, for limits as Linux has them; `process` is who calls. */
+  readonly lockedMemory?: {
+    readonly accounting: MemoryAccounting;
+    readonly process: () => PayingProcess;
+  };
 }
 
-export class SoftIommufd implements Iommufd, HwptCalls {
+export class SoftIommufd implements Iommufd, IoasCalls, HwptCalls, VfioContainer {
   readonly #context: SoftContext;
+  readonly #container: SoftContainer;
   readonly #goneListeners = new Listeners<MemoryGone>();
   #isClosed = false;
 
   constructor(options: SoftIommufdOptions) {
-    const { pool, extents, invalidation, userMemory } = options;
+    const { pool, extents, invalidation, userMemory, lockedMemory } = options;
     this.#context = {
       objects: new ObjectTable<SoftObject>(),
       pool,
@@ -75,7 +92,10 @@ export class SoftIommufd implements Iommufd, HwptCalls {
       dropHolder: (holder) => {
         if (this.#context.holders.delete(holder)) this.#endUnused();
       },
+      payment: lockedMemory && new Payment(lockedMemory.accounting, lockedMemory.process),
+      compatIoas: undefined,
     };
+    this.#container = new SoftContainer(this.#context);
   }
 
   ioasAlloc(flags = 0): number {
@@ -127,6 +147,47 @@ export class SoftIommufd implements Iommufd, HwptCalls {
 
   ioasCopy(request: CopyRequest): bigint {
     return copyRange(this.#context, request);
+  }
+
+  option(request: OptionRequest): bigint {
+    return applyOption(this.#context, request);
+  }
+
+  changeProcess(): void {
+    changeProcess(this.#context);
+  }
+
+  vfioIoas(request: VfioIoasRequest): number {
+    return this.#container.vfioIoas(request);
+  }
+
+  /** The id of the container's IOAS, made where there is none: what a group that joins needs. */
+  ensureContainerIoas(): number {
+    return this.#container.ensureIoas();
+  }
+
+  apiVersion(): number {
+    return this.#container.apiVersion();
+  }
+
+  checkExtension(extension: number): number {
+    return this.#container.checkExtension(extension);
+  }
+
+  setIommu(type: number): void {
+    this.#container.setIommu(type);
+  }
+
+  mapDma(request: DmaMapRequest): void {
+    this.#container.mapDma(request);
+  }
+
+  unmapDma(request: DmaUnmapRequest): DmaUnmapResult {
+    return this.#container.unmapDma(request);
+  }
+
+  containerInfo(): ContainerInfo {
+    return this.#container.containerInfo();
   }
 
   ioasUnmap(request: UnmapRequest): bigint {

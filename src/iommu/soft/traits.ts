@@ -23,6 +23,10 @@ export interface TableFormat {
   /** What one lowest entry of the table covers; at most `pageBytes`. */
   readonly leafBytes: SmallestPage;
   readonly hasDirtyTracking: boolean;
+  /** Bit n: leaves of 2^n bytes. Default 4 KiB, 2 MiB and 1 GiB. */
+  readonly leafSizes?: bigint;
+  /** False: a device can bypass the caches of the CPUs. Default true. */
+  readonly enforcesCoherency?: boolean;
 }
 
 /** Data of a hardware type, in the memory of whoever calls. */
