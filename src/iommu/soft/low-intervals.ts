@@ -9,16 +9,18 @@ export interface LowInterval {
 
 const bucketMax = 32;
 const bucketShift = 5;
+/** What a full bucket hands over when the new interval is the last of all: it is a filling. */
+const appendedMove = bucketMax / 4;
 
 export class LowIntervals<T extends LowInterval> {
-  /** Start and end of each slot; those of bucket b from slot b * 32, ascending. */
-  #ends = new Float64Array(2 * bucketMax);
+  /** Of each slot; those of bucket b from slot b * 32, ascending. */
+  #starts = new Float64Array(bucketMax);
+  #ends = new Float64Array(bucketMax);
   /** Which of the values is in a slot: the values themselves never move. */
   #numbers = new Uint32Array(bucketMax);
   readonly #values: (T | undefined)[] = [];
   readonly #unusedNumbers: number[] = [];
-  #counts = new Uint8Array(1);
-  /** Buckets in ascending order; an empty one exists only alone. */
+  /** Buckets in ascending order, times 64, plus how many they hold; empty ones only alone. */
   #order = new Uint32Array(1);
   /** No start in bucket `order[i]` is below separator i; the first one is 0. */
   #separators = new Float64Array(1);
@@ -36,84 +38,88 @@ export class LowIntervals<T extends LowInterval> {
   /** True when nothing shares an address with [at, end). */
   isFree(at: number, end: number): boolean {
     const position = this.#positionOf(at);
-    const base = this.#order[position]! << bucketShift;
-    const slot = this.#floor(position, at);
+    const packed = this.#order[position]!;
+    const base = baseOf(packed);
+    const slot = this.#floor(packed, at);
     if (slot >= base) {
-      if (this.#ends[2 * slot + 1]! > at) return false;
-    } else if (position > 0 && this.#ends[2 * this.#lastSlot(position - 1) + 1]! > at) return false;
+      if (this.#ends[slot]! > at) return false;
+    } else if (position > 0 && this.#ends[this.#lastSlot(position - 1)]! > at) return false;
     const next = this.#slotAfter(position, slot);
-    return next < 0 || this.#ends[2 * next]! >= end;
+    return next < 0 || this.#starts[next]! >= end;
   }
 
   /** The lowest interval that shares an address with [at, end). */
   firstMeeting(at: number, end: number): T | undefined {
     const position = this.#positionOf(at);
-    const base = this.#order[position]! << bucketShift;
-    const slot = this.#floor(position, at);
-    const before = slot >= base ? slot : position > 0 ? this.#lastSlot(position - 1) : -1;
-    if (before >= 0 && this.#ends[2 * before + 1]! > at) return this.#valueOf(before);
+    const packed = this.#order[position]!;
+    const slot = this.#floor(packed, at);
+    const isInside = slot >= baseOf(packed);
+    const before = isInside ? slot : position > 0 ? this.#lastSlot(position - 1) : -1;
+    if (before >= 0 && this.#ends[before]! > at) return this.#valueOf(before);
     const next = this.#slotAfter(position, slot);
-    return next >= 0 && this.#ends[2 * next]! < end ? this.#valueOf(next) : undefined;
+    return next >= 0 && this.#starts[next]! < end ? this.#valueOf(next) : undefined;
   }
 
   /** Adds an interval that meets none of those inside. */
   insert(value: T): void {
     const { at } = value;
     let position = this.#positionOf(at);
-    if (this.#counts[this.#order[position]!] === bucketMax) {
-      this.#split(position);
+    if (countOf(this.#order[position]!) === bucketMax) {
+      this.#split(position, at);
       position = this.#positionOf(at);
     }
-    const bucket = this.#order[position]!;
-    const slot = this.#floor(position, at) + 1;
+    const packed = this.#order[position]!;
+    const slot = this.#floor(packed, at) + 1;
+    const starts = this.#starts;
     const ends = this.#ends;
     const numbers = this.#numbers;
     // Loops, for the built-in moves cost more than a few elements.
-    for (let to = (bucket << bucketShift) + this.#counts[bucket]!; to > slot; to--) {
-      ends[2 * to] = ends[2 * to - 2]!;
-      ends[2 * to + 1] = ends[2 * to - 1]!;
+    for (let to = baseOf(packed) + countOf(packed); to > slot; to--) {
+      starts[to] = starts[to - 1]!;
+      ends[to] = ends[to - 1]!;
       numbers[to] = numbers[to - 1]!;
     }
     const number = this.#unusedNumbers.pop() ?? this.#values.length;
     this.#values[number] = value;
-    ends[2 * slot] = at;
-    ends[2 * slot + 1] = value.end;
+    starts[slot] = at;
+    ends[slot] = value.end;
     numbers[slot] = number;
-    this.#counts[bucket]! += 1;
+    this.#order[position] = packed + 1;
     this.#size += 1;
   }
 
   /** Removes and returns the interval with exactly these ends; undefined when there is none. */
   take(at: number, end: number): T | undefined {
     const position = this.#positionOf(at);
-    const bucket = this.#order[position]!;
-    const slot = this.#floor(position, at);
-    if (slot < bucket << bucketShift) return undefined;
+    const packed = this.#order[position]!;
+    const slot = this.#floor(packed, at);
+    if (slot < baseOf(packed)) return undefined;
+    const starts = this.#starts;
     const ends = this.#ends;
-    if (ends[2 * slot] !== at || ends[2 * slot + 1] !== end) return undefined;
+    if (starts[slot] !== at || ends[slot] !== end) return undefined;
     const numbers = this.#numbers;
     const number = numbers[slot]!;
     const value = this.#values[number];
     this.#values[number] = undefined;
     this.#unusedNumbers.push(number);
-    const last = (bucket << bucketShift) + this.#counts[bucket]! - 1;
+    const last = baseOf(packed) + countOf(packed) - 1;
     for (let to = slot; to < last; to++) {
-      ends[2 * to] = ends[2 * to + 2]!;
-      ends[2 * to + 1] = ends[2 * to + 3]!;
+      starts[to] = starts[to + 1]!;
+      ends[to] = ends[to + 1]!;
       numbers[to] = numbers[to + 1]!;
     }
-    this.#counts[bucket]! -= 1;
+    this.#order[position] = packed - 1;
     this.#size -= 1;
-    if (this.#counts[bucket] === 0 && this.#bucketCount > 1) this.#drop(position);
+    if (countOf(packed) === 1 && this.#bucketCount > 1) this.#drop(position);
     return value;
   }
 
   /** All intervals in ascending order. The index may not change meanwhile. */
   *[Symbol.iterator](): IterableIterator<T> {
     for (let position = 0; position < this.#bucketCount; position++) {
-      const bucket = this.#order[position]!;
-      const base = bucket << bucketShift;
-      for (let slot = base; slot < base + this.#counts[bucket]!; slot++) yield this.#valueOf(slot)!;
+      const packed = this.#order[position]!;
+      const base = baseOf(packed);
+      for (let slot = base; slot < base + countOf(packed); slot++) yield this.#valueOf(slot)!;
     }
   }
 
@@ -155,55 +161,54 @@ export class LowIntervals<T extends LowInterval> {
   }
 
   /** Slot of the last entry of a bucket that starts at or below `at`; one before its first. */
-  #floor(position: number, at: number): number {
-    const bucket = this.#order[position]!;
-    const ends = this.#ends;
-    let low = bucket << bucketShift;
-    let high = low + this.#counts[bucket]!;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (ends[2 * middle]! <= at) low = middle + 1;
-      else high = middle;
-    }
-    return low - 1;
+  #floor(packed: number, at: number): number {
+    const starts = this.#starts;
+    let slot = baseOf(packed);
+    const end = slot + countOf(packed);
+    // One by one, not by halves: the processor sees where this goes, and loads ahead.
+    while (slot < end && starts[slot]! <= at) slot++;
+    return slot - 1;
   }
 
   #lastSlot(position: number): number {
-    const bucket = this.#order[position]!;
-    return (bucket << bucketShift) + this.#counts[bucket]! - 1;
+    const packed = this.#order[position]!;
+    return baseOf(packed) + countOf(packed) - 1;
   }
 
   /** The slot that follows one of a bucket, perhaps in the next bucket; -1 after the last. */
   #slotAfter(position: number, slot: number): number {
     if (slot < this.#lastSlot(position)) return slot + 1;
     if (position + 1 === this.#bucketCount) return -1;
-    return this.#order[position + 1]! << bucketShift;
+    return baseOf(this.#order[position + 1]!);
   }
 
-  /** Moves the upper half of a full bucket to a new one. */
-  #split(position: number): void {
-    const upper = this.#unused.pop() ?? this.#grow();
-    const half = bucketMax / 2;
-    const from = (this.#order[position]! << bucketShift) + half;
-    const to = upper << bucketShift;
-    this.#ends.copyWithin(2 * to, 2 * from, 2 * (from + half));
-    this.#numbers.copyWithin(to, from, from + half);
-    this.#counts[this.#order[position]!] = half;
-    this.#counts[upper] = half;
+  /** Moves upper entries of a full bucket to a new one. */
+  #split(position: number, at: number): void {
+    const bucket = this.#unused.pop() ?? this.#grow();
+    const packed = this.#order[position]!;
+    const isAppended =
+      position + 1 === this.#bucketCount && at > this.#starts[this.#lastSlot(position)]!;
+    const moved = isAppended ? appendedMove : bucketMax / 2;
+    const from = baseOf(packed) + bucketMax - moved;
+    const to = bucket << bucketShift;
+    this.#starts.copyWithin(to, from, from + moved);
+    this.#ends.copyWithin(to, from, from + moved);
+    this.#numbers.copyWithin(to, from, from + moved);
     this.#order.copyWithin(position + 2, position + 1, this.#bucketCount);
     this.#separators.copyWithin(position + 2, position + 1, this.#bucketCount);
-    this.#order[position + 1] = upper;
-    this.#separators[position + 1] = this.#ends[2 * to]!;
+    this.#order[position] = packed - moved;
+    this.#order[position + 1] = bucket * countUnit + moved;
+    this.#separators[position + 1] = this.#starts[to]!;
     this.#bucketCount += 1;
   }
 
   /** A bucket that was never used: one more than are in the order. */
   #grow(): number {
     const count = this.#bucketCount;
-    if (count === this.#counts.length) {
-      this.#ends = widened(this.#ends, new Float64Array(4 * count * bucketMax));
+    if (count === this.#order.length) {
+      this.#starts = widened(this.#starts, new Float64Array(2 * count * bucketMax));
+      this.#ends = widened(this.#ends, new Float64Array(2 * count * bucketMax));
       this.#numbers = widened(this.#numbers, new Uint32Array(2 * count * bucketMax));
-      this.#counts = widened(this.#counts, new Uint8Array(2 * count));
       this.#order = widened(this.#order, new Uint32Array(2 * count));
       this.#separators = widened(this.#separators, new Float64Array(2 * count));
     }
@@ -212,7 +217,7 @@ export class LowIntervals<T extends LowInterval> {
 
   /** Takes an empty bucket out of the order. */
   #drop(position: number): void {
-    this.#unused.push(this.#order[position]!);
+    this.#unused.push(this.#order[position]! / countUnit);
     this.#order.copyWithin(position, position + 1, this.#bucketCount);
     this.#separators.copyWithin(position, position + 1, this.#bucketCount);
     this.#separators[0] = 0;
@@ -220,7 +225,19 @@ export class LowIntervals<T extends LowInterval> {
   }
 }
 
-function widened<A extends Float64Array | Uint32Array | Uint8Array>(from: A, to: A): A {
+/** Multiples of it are buckets in the order. */
+const countUnit = 64;
+
+/** First slot of a bucket in the order. */
+function baseOf(packed: number): number {
+  return (packed >>> 6) << bucketShift;
+}
+
+function countOf(packed: number): number {
+  return packed & (countUnit - 1);
+}
+
+function widened<A extends Float64Array | Uint32Array>(from: A, to: A): A {
   to.set(from);
   return to;
 }
