@@ -2,6 +2,7 @@
 import type { BenchCase } from '../case.js';
 import { death } from './death.js';
 import { idle } from './idle.js';
+import { iommuBytes } from './iommu-bytes.js';
 import { line } from './line.js';
 import { mapUnmap } from './map-unmap.js';
 import { mqdma } from './mqdma.js';
@@ -17,6 +18,7 @@ export const cases: readonly BenchCase[] = [
   mqdma,
   translate,
   mapUnmap,
+  iommuBytes,
   revoke,
   death,
   idle,
