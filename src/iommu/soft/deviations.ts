@@ -43,4 +43,10 @@ export const deviations: readonly Deviation[] = [
     soft: 'DMA of what is attached to a nested HWPT is blocked',
     why: 'the format of the tables is that of real hardware, which is not emulated',
   },
+  {
+    rule: 'MAP_FILE',
+    linux: 'WRITEABLE looks neither at how the file is open nor at its seals',
+    soft: 'EACCES for a read-only descriptor, EPERM for a sealed one, where the memory is placed',
+    why: 'who may not write to memory must not let a device do it',
+  },
 ];

@@ -138,6 +138,11 @@ export class Hwpt {
     this.#table.unmap(0, iovaEnd);
   }
 
+  /** Whether writes mark pages as dirty. */
+  get isTracking(): boolean {
+    return this.#table.isTracking;
+  }
+
   /** Writes mark their leaves as dirty, or no more. What is dirty before counts as clean. */
   setTracking(isOn: boolean): void {
     if (isOn) this.#table.clearDirty(0, iovaEnd);

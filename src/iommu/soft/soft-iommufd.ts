@@ -246,6 +246,11 @@ export class SoftIommufd implements Iommufd, IoasCalls, HwptCalls, VfioContainer
     return new ForeignObject(this.#context);
   }
 
+  /** What an id stands for, to look behind it: for hardware that is emulated. */
+  find(id: number): SoftObject | undefined {
+    return this.#context.objects.get(id);
+  }
+
   settled(): Promise<void> {
     return this.#context.invalidation.settled();
   }

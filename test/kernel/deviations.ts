@@ -1,0 +1,91 @@
+// Where the soft iommufd means to differ from the kernel: how that shows, and a sequence that shows
+// it. The table itself, with the reasons, stands beside the implementation.
+import type { Call } from './call.js';
+import { mapFile } from './commands/map.js';
+import { mockReplace, pasidAttach, pasidReplace } from './commands/mock.js';
+import { apertureStart, device, newHwpt, newIoas, page, step } from './edges/edge.js';
+import type { Step } from './lockstep.js';
+import type { Operation } from './operation.js';
+
+export interface ShownDeviation {
+  /** The last step is the one that differs. */
+  readonly steps: readonly Operation[];
+  matches(call: Call, step: Step): boolean;
+}
+
+/** One that the kernel's mock devices cannot show, and why. */
+export interface HiddenDeviation {
+  readonly hidden: string;
+}
+
+const withPasid = 8;
+
+/** What places memory of a file for a device. */
+const placing: readonly string[] = [
+  'IOMMU_IOAS_MAP_FILE',
+  'IOMMU_IOAS_COPY',
+  'IOMMU_HWPT_ALLOC',
+  'mock device',
+  'mock replace',
+];
+
+/** By the rule that the table of the implementation names. */
+export const deviations: Readonly<Record<string, ShownDeviation | HiddenDeviation>> = {
+  P3: {
+    steps: [
+      newIoas,
+      device(1, 0),
+      newHwpt(3, 1, withPasid),
+      step(mockReplace, { mock: { raw: 2 }, target: { raw: 5 } }),
+      step(pasidAttach, { mock: { raw: 2 }, pasid: 1, target: { raw: 5 } }),
+    ],
+    matches: ({ name }, { one, other }) => {
+      return name === 'pasid attach' && one === '0' && other === 'EOPNOTSUPP';
+    },
+  },
+  P10: {
+    steps: [
+      newIoas,
+      device(1, 4),
+      newHwpt(3, 1, withPasid),
+      step(pasidReplace, { mock: { raw: 2 }, pasid: 0, target: { raw: 5 } }),
+    ],
+    matches: ({ name, argument }, { other }) => {
+      const isPasidCall = name === 'pasid attach' || name === 'pasid replace';
+      const isZero = typeof argument !== 'number' && argument.slice(16, 20).every((each) => !each);
+      return isPasidCall && isZero && other === 'EINVAL';
+    },
+  },
+  A3: { hidden: 'mock devices have no reserved ranges' },
+  'GET_DIRTY_BITMAP of a range that cuts a large page-table entry': {
+    hidden: 'how large the entries of the kernel are depends on where memory happens to lie',
+  },
+  'nested DMA': { hidden: 'mock devices do no DMA' },
+  MAP_FILE: {
+    steps: [
+      newIoas,
+      device(1),
+      step(mapFile, {
+        ...{ flags: 7, ioas: { raw: 1 }, file: 2, start: 0n, length: page },
+        iova: apertureStart,
+      }),
+    ],
+    matches: ({ name }, { one, other }) => {
+      return placing.includes(name) && one === '0' && (other === 'EACCES' || other === 'EPERM');
+    },
+  },
+};
+
+/** The rule of the deviation that a difference is. */
+export function isMeant(call: Call, step: Step): string | undefined {
+  for (const [rule, deviation] of Object.entries(deviations)) {
+    if ('matches' in deviation && deviation.matches(call, step)) return rule;
+  }
+  return undefined;
+}
+
+export function shownDeviations(): readonly (readonly [string, ShownDeviation])[] {
+  return Object.entries(deviations).flatMap(([rule, deviation]) => {
+    return 'steps' in deviation ? [[rule, deviation] as const] : [];
+  });
+}

@@ -1,0 +1,78 @@
+// The whole comparison: deviations as they are listed, edges, then random sequences.
+import type { Call } from './call.js';
+import type { Command, World } from './command.js';
+import { shownDeviations } from './deviations.js';
+import { allEdges } from './edges/index.js';
+import type { Step } from './lockstep.js';
+import { runRandom } from './random-run.js';
+import { type Mismatch, runSequence, type Sides, type Watcher } from './sequence.js';
+import type { Tally } from './tally.js';
+
+export interface DifferentialOptions {
+  readonly world: World;
+  readonly sides: Sides;
+  readonly commands: readonly Command<never>[];
+  readonly seed: number;
+  readonly operations: number;
+  readonly tally: Tally;
+  /** Only the random sequence that a mismatch was reported with. */
+  readonly path?: string;
+  readonly mismatchesMax: number;
+  progress(text: string): void;
+}
+
+/** A mismatch, or a listed deviation that is none. */
+export interface Finding extends Mismatch {
+  readonly title: string;
+  /** What follows `npm run test:kernel --` to see just this again. */
+  readonly again: string;
+}
+
+export function runDifferential(options: DifferentialOptions): readonly Finding[] {
+  const findings: Finding[] = [];
+  const { tally, path } = options;
+  const watch: Watcher = (call, step, deviation) => tally.count(call, step, deviation);
+  if (path === undefined) {
+    findings.push(...checkDeviations(options, watch), ...runEdges(options, watch));
+    options.progress(`edges and deviations: ${tally.operations} operations`);
+  }
+  const random = runRandom({
+    ...options,
+    operations: options.operations - tally.operations,
+    mismatchesMax: options.mismatchesMax - findings.length,
+    progress: (done) => options.progress(`${done} random operations`),
+  });
+  for (const { lines, seed, path: found, afterOperations } of random) {
+    const title = `random operations, after ${afterOperations} alike`;
+    findings.push({ title, lines, again: `--seed ${seed} --path ${found}` });
+  }
+  return findings;
+}
+
+function runEdges({ world, sides, commands }: DifferentialOptions, watch: Watcher): Finding[] {
+  const findings: Finding[] = [];
+  for (const { name, steps } of allEdges(commands)) {
+    const mismatch = runSequence(world, sides, steps, watch);
+    if (mismatch !== undefined) findings.push({ ...mismatch, title: name, again: '--ops 0' });
+  }
+  return findings;
+}
+
+/** Each is seen to differ, at its last step and in no other way. */
+function checkDeviations({ world, sides }: DifferentialOptions, watch: Watcher): Finding[] {
+  const findings: Finding[] = [];
+  for (const [rule, { steps }] of shownDeviations()) {
+    const seen: string[] = [];
+    const remember = (call: Call, step: Step, deviation: string | undefined) => {
+      seen.push(deviation ?? '');
+      watch(call, step, deviation);
+    };
+    const mismatch = runSequence(world, sides, steps, remember);
+    const title = `the listed deviation ${rule}`;
+    if (mismatch !== undefined) findings.push({ ...mismatch, title, again: '--ops 0' });
+    else if (seen.at(-1) !== rule || seen.length !== steps.length) {
+      findings.push({ title, lines: ['both do the same, or differ earlier'], again: '--ops 0' });
+    }
+  }
+  return findings;
+}

@@ -1,0 +1,11 @@
+// Every hand-written edge.
+import type { Command } from '../command.js';
+import { containerEdges } from './container.js';
+import { deviceEdges } from './devices.js';
+import type { Edge } from './edge.js';
+import { entryEdges } from './entry.js';
+import { ioasEdges } from './ioas.js';
+
+export function allEdges(commands: readonly Command<never>[]): readonly Edge[] {
+  return [...entryEdges(commands), ...ioasEdges, ...containerEdges, ...deviceEdges];
+}

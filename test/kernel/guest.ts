@@ -1,0 +1,62 @@
+// Runs inside of the virtual machine: compares, reports, and ends with status 1 when something is
+// wrong.
+import { parseArgs } from 'node:util';
+import { createOs } from '../../src/os/index.js';
+import { loadNative } from '../../src/os/native.js';
+import { allCommands } from './commands/index.js';
+import { type Finding, runDifferential } from './differential.js';
+import { KernelSide } from './kernel-side.js';
+import { WorldMemory } from './memory.js';
+import { openFiles } from './open-files.js';
+import { createSoftParts } from './soft-parts.js';
+import { SoftSide } from './soft-side.js';
+import { Tally } from './tally.js';
+import { fullLength, verdictOf } from './verdict.js';
+
+const { values } = parseArgs({
+  options: {
+    ops: { type: 'string', default: `${fullLength}` },
+    seed: { type: 'string', default: '1' },
+    path: { type: 'string' },
+    mismatches: { type: 'string', default: '1' },
+    commands: { type: 'string' },
+  },
+});
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+function report({ title, lines, again }: Finding): void {
+  say(`MISMATCH in ${title}:`);
+  for (const line of lines) say(`  ${line}`);
+  say(`  again: npm run test:kernel -- ${again}`);
+}
+
+// Every errno of the soft iommufd is an Error; their stacks cost more than the calls.
+Error.stackTraceLimit = 0;
+const native = loadNative();
+const memory = new WorldMemory(createOs());
+const { files, descriptors } = openFiles(memory);
+const parts = createSoftParts();
+const tally = new Tally();
+const only = values.commands === undefined ? undefined : new RegExp(values.commands);
+const findings = runDifferential({
+  world: { memory, files },
+  sides: {
+    open: () => [new KernelSide(native, memory), new SoftSide(parts, memory, descriptors)],
+  },
+  commands: allCommands.filter(({ name }) => only === undefined || only.test(name)),
+  seed: Number(values.seed),
+  operations: Number(values.ops),
+  tally,
+  ...(values.path === undefined ? {} : { path: values.path }),
+  mismatchesMax: Number(values.mismatches),
+  progress: (text) => process.stderr.write(`${text}\n`),
+});
+for (const finding of findings) report(finding);
+const isWhole = findings.length === 0 && only === undefined && Number(values.ops) >= fullLength;
+const { notes, failures, lastLine } = verdictOf(tally, findings.length, isWhole);
+for (const line of [...notes, ...failures]) say(line);
+say(lastLine);
+process.exitCode = findings.length + failures.length === 0 ? 0 : 1;

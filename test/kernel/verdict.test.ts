@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { allCommands } from './commands/index.js';
+import { listedErrnos, reachablePairs, unreachablePairs } from './pairs.js';
+import { Tally } from './tally.js';
+import { verdictOf } from './verdict.js';
+
+function full(): Tally {
+  const tally = new Tally();
+  for (const pair of reachablePairs()) tally.pairs.set(pair, 1);
+  tally.operations = 100;
+  tally.succeeded = 40;
+  return tally;
+}
+
+test('every listed command is one of the test, and no errno is listed twice', () => {
+  const names = allCommands.map(({ name }) => name);
+  for (const name of Object.keys(listedErrnos)) expect(names).toContain(name);
+  const all = [...reachablePairs(), ...unreachablePairs().map(({ pair }) => pair)];
+  expect(new Set(all).size).toBe(all.length);
+});
+
+test('a whole run reaches what is listed and succeeds often enough', () => {
+  expect(verdictOf(full(), 0, true).failures).toEqual([]);
+  const missing = full();
+  missing.pairs.delete('IOMMU_IOAS_UNMAP ENOENT');
+  expect(verdictOf(missing, 0, true).failures).toEqual([
+    'listed, and not reached: IOMMU_IOAS_UNMAP ENOENT',
+  ]);
+  expect(verdictOf(missing, 0, false).failures).toEqual([]);
+  const failing = full();
+  failing.succeeded = 39;
+  expect(verdictOf(failing, 0, true).failures).toHaveLength(1);
+});
+
+test('the last line says it all', () => {
+  const tally = full();
+  tally.deviations.set('P3', 2);
+  const reached = reachablePairs().length;
+  const listed = reached + unreachablePairs().length;
+  expect(verdictOf(tally, 0, true).lastLine).toBe(
+    `100 operations, 40 succeeded, ${reached} (command, errno) pairs of ${listed} listed, ` +
+      '0 mismatches, 1 listed deviations',
+  );
+});
