@@ -20,8 +20,8 @@ export interface RemoteSpaceOptions {
 }
 
 /**
- * What a lease maps is pinned by the kernel: `placedBytes` counts it from when it is asked for until
- * it is gone. The kernel charges its page tables itself.
+ * The kernel pins what a lease maps: `placedBytes` counts it from when it is asked for until it is
+ * gone. The kernel charges its page tables itself.
  */
 export class RemoteSpace implements AddressSpace {
   readonly pasid: number | undefined;
