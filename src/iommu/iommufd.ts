@@ -129,7 +129,7 @@ export interface VfioContainer {
   containerInfo(): ContainerInfo;
 }
 
-export interface Iommufd extends Disposable {
+export interface Iommufd extends HwptCalls, Disposable {
   /** @throws OsError `EOPNOTSUPP` */
   ioasAlloc(flags?: number): number;
   /** What a map may use. @throws OsError `ENOENT` */

@@ -10,7 +10,6 @@ import {
 } from '../../uapi/vfio-requests.js';
 import type {
   FaultQueue,
-  HwptCalls,
   IoasCalls,
   IommuDevice,
   Iommufd,
@@ -31,7 +30,7 @@ const O_RDWR = 2;
  * Every call is an ioctl of this thread, and waits as long as the kernel does: a map pins memory, a
  * destroy waits for calls of other threads. Errnos are the kernel's.
  */
-export class KernelIommufd implements Iommufd, IoasCalls, HwptCalls, VfioContainer {
+export class KernelIommufd implements Iommufd, IoasCalls, VfioContainer {
   readonly #calls: KernelCalls;
 
   /** @param fd - Of /dev/iommu. Owned. */

@@ -29,6 +29,21 @@ class RecordingIommufd implements Iommufd {
   ioasIovaRanges(): never {
     throw new OsError('ENOTTY', 'not asked for');
   }
+  hwInfo(): never {
+    return this.ioasIovaRanges();
+  }
+  hwptInvalidate(): never {
+    return this.ioasIovaRanges();
+  }
+  setDirtyTracking(): never {
+    return this.ioasIovaRanges();
+  }
+  getDirtyBitmap(): never {
+    return this.ioasIovaRanges();
+  }
+  faultQueueAlloc(): never {
+    return this.ioasIovaRanges();
+  }
   ioasAllowIovas(): void {}
   ioasMapFile(request: MapFileRequest): bigint {
     const { ioasId, iova, length, fd } = request;

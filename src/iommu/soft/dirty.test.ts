@@ -273,7 +273,7 @@ test('10 two HWPTs of an IOAS agree with sets of pages', () => {
       .map(([index, from, flags]) => getStep(index, from, flags)),
   ];
   fc.assert(
-    fc.property(fc.commands(steps, { maxCommands: 60 }), (commands) => {
+    fc.property(fc.commands(steps, { maxCommands: 60, size: 'max' }), (commands) => {
       const setup = () => {
         const world = setUp();
         const model: Model = {
@@ -286,6 +286,6 @@ test('10 two HWPTs of an IOAS agree with sets of pages', () => {
       };
       fc.modelRun(setup, commands);
     }),
-    { numRuns: 150 },
+    { numRuns: 60 },
   );
 });
