@@ -1,5 +1,5 @@
-// Runs what the README says: `js` blocks as modules against a broker of this test, `sh` blocks as
-// commands. Blocks marked `text` are for reading only.
+// Runs what the README and a guide say: `js` blocks as modules against a broker of this test, `sh`
+// blocks as commands. Blocks marked `text` are for reading only.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -19,7 +19,14 @@ const lessor = join(root, 'bin', 'lessor.js');
 const run = promisify(execFile);
 
 const blocks = codeBlocks(readme);
-const modules = blocks.filter(({ language }) => language === 'js');
+const guide = readFileSync(join(root, 'docs', 'guides', 'window-as-dma-target.md'), 'utf8');
+const shortModules = blocks.filter(({ language }) => language === 'js');
+const modules = [
+  ...shortModules.map((block) => ({ ...block, page: 'README' })),
+  ...codeBlocks(guide)
+    .filter(({ language }) => language === 'js')
+    .map((block) => ({ ...block, page: 'window-as-dma-target' })),
+];
 const commands = blocks
   .filter(({ language }) => language === 'sh')
   .flatMap(({ text }) => text.split('\n'))
@@ -63,19 +70,19 @@ describe('README code', () => {
   });
 
   it('is there', () => {
-    expect(modules.length).toBeGreaterThan(0);
+    expect(new Set(modules.map(({ page }) => page)).size).toBe(2);
     expect(commands.length).toBeGreaterThan(0);
     expect(new Set(blocks.map(({ language }) => language))).toEqual(new Set(['js', 'sh', 'text']));
   });
 
-  it.each(modules)('runs the module at line $lineNumber', async ({ text, lineNumber }) => {
-    const path = join(moduleFolder, `line-${lineNumber}.mjs`);
+  it.each(modules)('runs the module at $page:$lineNumber', async ({ text, page, lineNumber }) => {
+    const path = join(moduleFolder, `${page}-${lineNumber}.mjs`);
     writeFileSync(path, text);
     const { stdout } = await run(process.execPath, [path], { env, timeout: 15_000 });
     expect(stdout).not.toBe('');
   });
 
-  it.each(modules)('keeps the module at line $lineNumber short', ({ text }) => {
+  it.each(shortModules)('keeps the module at line $lineNumber short', ({ text }) => {
     expect(text.trimEnd().split('\n').length).toBeLessThanOrEqual(20);
   });
 

@@ -79,6 +79,13 @@ afterAll(async () => {
   await bench.clear();
 }, patienceMs);
 
+test('a window is no DMA target for another lease', async () => {
+  const [owner, mapper] = [await acquire(), await acquire()];
+  using exported = await owner.exportWindow('queue');
+  await expect(mapper.map(exported)).rejects.toMatchObject({ errno: 'EOPNOTSUPP' });
+  await work(mapper);
+});
+
 describe('a lease with mapped windows of a served function', { timeout: patienceMs }, () => {
   test('is labelled server and kernel, and works through its mappings', async () => {
     const lease = await acquire({ mapped: true });

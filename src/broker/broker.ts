@@ -26,6 +26,7 @@ import { type BrokerOptions, defaultDeadlines } from './options.js';
 import { functionRecord, infoReply } from './records.js';
 import { claimSocketPath } from './socket-path.js';
 import { packageVersion } from './version.js';
+import { WindowBook } from './window-book.js';
 
 const adminSocketMode = 0o600;
 const controlSocketMode = 0o660;
@@ -94,6 +95,7 @@ class WiredBroker implements Broker {
       fn,
       log,
       hub: new EventHub(os.clock, log),
+      windows: new WindowBook(),
       switches: {
         allowCooperative: switches?.allowCooperative ?? false,
         allowUnsealedMemory: switches?.allowUnsealedMemory ?? false,

@@ -5,12 +5,15 @@ import type { EventSignaller } from '../os/event-types.js';
 import type { Os } from '../os/os-types.js';
 import type { EventHub } from './event-hub.js';
 import type { Deadlines, Switches } from './options.js';
+import type { WindowBook } from './window-book.js';
 
 export interface BrokerContext {
   readonly os: Os;
   readonly fn: PciFunction;
   readonly hub: EventHub;
   readonly log: Logger;
+  /** The windows of all leases, by their descriptors. */
+  readonly windows: WindowBook;
   readonly switches: Switches;
   readonly deadlines: Deadlines;
   /** Of the function's present life; +1 per reset and per broker start. */

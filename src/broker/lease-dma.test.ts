@@ -35,6 +35,7 @@ function setUp() {
     window,
     pageBytes: page,
     allowUnsealedMemory: false,
+    windowOf: () => undefined,
     placedBytesMax: 2 ** 30,
     onMemoryGone: (mapping) => gone.push(mapping),
   });

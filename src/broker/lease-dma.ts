@@ -3,7 +3,7 @@ import { LessorError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { Serial } from '../base/serial.js';
 import { hex, iovaEnd } from '../base/units.js';
-import { checkMap } from '../iommu/memory-check.js';
+import { checkMap, type MapRules } from '../iommu/memory-check.js';
 import type { Access, AddressSpace, DmaAccount, DmaMapping } from '../iommu/types.js';
 import type { Fd } from '../os/fd.js';
 import type { MemoryOs } from '../os/memory-types.js';
@@ -23,6 +23,7 @@ export interface LeaseDmaOptions {
   readonly window: { readonly base: number; readonly lengthBytes: number };
   readonly pageBytes: number;
   readonly allowUnsealedMemory: boolean;
+  readonly windowOf: NonNullable<MapRules['windowOf']>;
   /** Bytes of client memory that may be placed at a time. */
   readonly placedBytesMax: number;
   /** The memory behind a mapping vanished: the lease must end. */
@@ -85,16 +86,17 @@ export class LeaseDma {
   }
 
   async #map(request: MapRequest): Promise<void> {
-    const { memory, space, window, pageBytes, allowUnsealedMemory } = this.#options;
+    const { memory, space, window, pageBytes, allowUnsealedMemory, windowOf } = this.#options;
     if (this.#maps.size >= limits.mapsPerLeaseMax) {
       throw new LessorError('QUOTA_EXCEEDED', `${limits.mapsPerLeaseMax} maps is the limit`);
     }
-    const { fd, offsetBytes, iova, lengthBytes, access } = checkMap(memory, request, {
+    const { iova, lengthBytes, access, ...source } = checkMap(memory, request, {
       window: { start: window.base, end: window.base + window.lengthBytes },
       pageBytes,
       allowUnsealedMemory,
+      windowOf,
     });
-    const mapping = await space.map({ fd, offsetBytes }, iova, lengthBytes, access, this.account);
+    const mapping = await space.map(source, iova, lengthBytes, access, this.account);
     this.#maps.set(iova, mapping);
     this.#mappedBytes += lengthBytes;
   }

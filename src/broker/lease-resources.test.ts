@@ -57,7 +57,13 @@ function setUp(waits: { window?: Gate; grant?: Gate; close?: Gate }) {
     iovaWindow: { base: 0, lengthBytes: 4096 },
     vectorList: [],
   } as unknown as LeaseTerms;
-  return { calls, resources: new LeaseResources(context, terms, { onBroken: () => undefined }) };
+  return {
+    calls,
+    resources: new LeaseResources(context, terms, {
+      onBroken: () => undefined,
+      shareRefusal: () => undefined,
+    }),
+  };
 }
 
 test('a window that was made after the end is closed', async () => {

@@ -1,5 +1,5 @@
 // Everything a granted lease holds of the function, made in order and given back by the reclaim.
-import { AssertionFailure, LessorError } from '../base/errors.js';
+import { AssertionFailure, type ErrorCode, LessorError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { hex } from '../base/units.js';
 import type { Window } from '../function/types.js';
@@ -11,6 +11,8 @@ import type { LeaseTerms } from './lease-terms.js';
 export interface ResourceEvents {
   /** The lease cannot go on, through its holder's doing. */
   readonly onBroken: (detail: string) => void;
+  /** Why the windows cannot be shared with other leases now; undefined when they can. */
+  readonly shareRefusal: () => ErrorCode | undefined;
 }
 
 export class LeaseResources {
@@ -19,6 +21,7 @@ export class LeaseResources {
   readonly #events: ResourceEvents;
   readonly #windows: Window[] = [];
   readonly #watches: Disposable[] = [];
+  readonly #booked: Disposable[] = [];
   readonly interrupts: LeaseInterrupts;
   #dma: LeaseDma | undefined;
   #granted = false;
@@ -58,7 +61,7 @@ export class LeaseResources {
   }
 
   async #open(): Promise<void> {
-    const { fn, os } = this.#context;
+    const { fn, os, windows } = this.#context;
     const { slice, layout, iovaWindow, pasid, allowUnsealedMemory } = this.#terms;
     const space = await fn.dma.open({ pasid });
     this.#dma = new LeaseDma({
@@ -67,6 +70,7 @@ export class LeaseResources {
       window: iovaWindow,
       pageBytes: fn.info.iovaPageBytes,
       allowUnsealedMemory,
+      windowOf: (identity, access) => windows.target(identity, access, this.#terms.uid),
       placedBytesMax: placedBytesMax(this.#terms),
       onMemoryGone: (mapping) =>
         this.#events.onBroken(`memory behind iova ${hex(mapping.iova)} was truncated`),
@@ -75,6 +79,7 @@ export class LeaseResources {
     for (const backing of layout.backings) {
       const window = await fn.openWindow(backing, { uid: this.#terms.uid });
       this.#windows.push(window);
+      this.#book(window, backing.access);
       this.#watches.push(
         window.onTruncated(() => this.#events.onBroken('a window was truncated by its holder')),
       );
@@ -91,6 +96,15 @@ export class LeaseResources {
     this.#checkInTime();
     // Bus Master Enable is clear at first.
     await slice.permitDma?.(false);
+  }
+
+  #book(window: Window, access: 'read-write' | 'read'): void {
+    if (window.fd === undefined) return;
+    const { os, windows } = this.#context;
+    const { id, uid } = this.#terms;
+    const refusal = this.#events.shareRefusal;
+    const booked = { window, access, leaseId: id, uid, refusal };
+    this.#booked.push(windows.add(os.memory.identity(window.fd), booked));
   }
 
   #checkInTime(): void {
@@ -135,7 +149,12 @@ export class LeaseResources {
     for (const watch of this.#watches.splice(0)) watch[Symbol.dispose]();
     await this.#dma?.close();
     this.#dma = undefined;
-    await Promise.all(this.#windows.splice(0).map((window) => window[Symbol.asyncDispose]()));
+    const booked = this.#booked.splice(0);
+    try {
+      await Promise.all(this.#windows.splice(0).map((window) => window[Symbol.asyncDispose]()));
+    } finally {
+      for (const entry of booked) entry[Symbol.dispose]();
+    }
   }
 }
 

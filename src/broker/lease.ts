@@ -62,6 +62,7 @@ export class BrokerLease {
     this.terms = terms;
     this.resources = new LeaseResources(context, terms, {
       onBroken: (detail) => this.break(detail),
+      shareRefusal: () => useRefusal(this.#state, 'share'),
     });
     this.#granted = new Promise((resolve, reject) => {
       this.#resolveGranted = resolve;

@@ -8,8 +8,10 @@ import { adminPathOf, findControlSocket } from './run-directory.js';
 import { sharedOs } from './shared-os.js';
 
 export { isLessorError, LessorError } from '../base/errors.js';
+export type { Fd } from '../os/fd.js';
 export type { EventRecord, FaultRecord, InfoReply, LeaseRecord } from '../varlink/interface.js';
 export { AdminClient, type Inspection } from './admin.js';
+export { adoptFd } from './adopt-fd.js';
 export {
   type AcquireRequest,
   Client,
@@ -20,6 +22,7 @@ export {
 export { fromEnvironment } from './from-environment.js';
 export type { LeaseInterrupt } from './interrupt.js';
 export {
+  type ExportedWindow,
   type ForeignMemory,
   Lease,
   type LeaseEnd,

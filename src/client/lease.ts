@@ -33,7 +33,7 @@ export interface LeaseEventMap {
 
 /** Memory that is not of this lease's own making. */
 export interface ForeignMemory {
-  /** A memfd; not owned by the lease. */
+  /** A memfd, or a window that another lease has exported; not owned by the lease. */
   readonly fd: Fd;
   readonly offsetBytes?: number;
   readonly lengthBytes: number;
@@ -41,6 +41,12 @@ export interface ForeignMemory {
   readonly iova?: number | bigint;
   /** Default `read-write`. */
   readonly access?: Access;
+}
+
+/** A window as another lease maps it. Its descriptor is the caller's. */
+export interface ExportedWindow extends ForeignMemory, Disposable {
+  readonly offsetBytes: number;
+  readonly access: 'read-write' | 'read';
 }
 
 export interface LeaseMapping {
@@ -160,6 +166,27 @@ export class Lease extends EventEmitter<LeaseEventMap> implements AsyncDisposabl
   }
 
   /**
+   * A window for `map` of another lease of the same broker, in this process or one that is given
+   * the descriptor: the device of that lease then reaches these registers as memory, from `enable`
+   * to the end of this lease.
+   *
+   * @throws LessorError `INVALID_ARGUMENT` as `window`, `WINDOW_MESSAGE_ONLY` when the window has
+   *   no memory; OsError `ENODEV` when the lease has ended.
+   */
+  async exportWindow(name: string): Promise<ExportedWindow> {
+    const { region, offsetBytes, lengthBytes, access } = this.mappedWindow(name);
+    const { fd, fdOffsetBytes } = await this.#device.regionInfo(region);
+    if (fd === undefined) throw new LessorError('WINDOW_MESSAGE_ONLY', `window ${name}`);
+    return {
+      fd,
+      offsetBytes: fdOffsetBytes + offsetBytes,
+      lengthBytes,
+      access,
+      [Symbol.dispose]: () => fd.close(),
+    };
+  }
+
+  /**
    * Connects the windows and permits DMA; `acquire` does it unless told not to.
    *
    * @throws OsError EPERM when a window's memory is not as the broker made it.
@@ -169,9 +196,12 @@ export class Lease extends EventEmitter<LeaseEventMap> implements AsyncDisposabl
   }
 
   /**
-   * Lets the device reach memory that this process has from elsewhere.
+   * Lets the device reach memory that this process has from elsewhere, or a window of another
+   * lease. What is mapped of a window is dead once that lease has ended: DMA there faults as
+   * `revoked`, and its addresses stay taken until it is unmapped.
    *
-   * @throws OsError or LessorError as the broker answers: EEXIST, EINVAL, EPERM, ENOSPC, ERANGE.
+   * @throws OsError or LessorError as the broker answers: EEXIST, EINVAL, EPERM, ENOSPC, ERANGE;
+   *   for windows also EACCES, EAGAIN before their lease is enabled, ENODEV after its end.
    */
   async map(memory: ForeignMemory): Promise<LeaseMapping> {
     const lengthBytes = toCount(memory.lengthBytes, 'lengthBytes', limits.mapBytesMax);

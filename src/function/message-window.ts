@@ -14,6 +14,7 @@ export interface DeviceAccess {
 export class MessageWindow implements Window {
   readonly fd = undefined;
   readonly revocation = 'mediated';
+  readonly isDmaTarget = false;
   readonly lengthBytes: number;
   readonly registers: Registers;
   readonly #spec: BackingSpec;

@@ -1,6 +1,6 @@
 // One PCI function, whatever is underneath.
 import type { Revocation } from '../base/labels.js';
-import type { AddressSpace, FaultReason } from '../iommu/types.js';
+import type { AddressSpace, DmaMemory, FaultReason } from '../iommu/types.js';
 import type { Fd } from '../os/fd.js';
 
 export type Underside = 'emulated' | 'vfio-user' | 'vfio';
@@ -68,6 +68,13 @@ export interface Window extends AsyncDisposable {
   readonly revocation: Revocation;
   /** Access by message, from the window's start; all ones before connect and after detach. */
   readonly registers: Registers;
+  /**
+   * What address spaces of the same function map to have their devices reach this window: from
+   * connect to detach, which takes it from them. Absent: not yet or no longer, or never.
+   */
+  readonly dmaMemory?: DmaMemory | undefined;
+  /** The function can be told to map its windows. */
+  readonly isDmaTarget: boolean;
   /**
    * Seals, verifies the state off-thread, joins to the device.
    *

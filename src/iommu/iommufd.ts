@@ -23,6 +23,7 @@ import type {
   SetDirtyTrackingRequest,
   UnmapRequest,
   VfioIoasRequest,
+  WindowMapRequest,
 } from './requests.js';
 
 /** A mapping whose memory was truncated by its owner. */
@@ -169,6 +170,14 @@ export interface Iommufd extends HwptCalls, Disposable {
    * reachable. Absent where the IOMMU has no such entries.
    */
   ioasMapUnreachable?(request: Omit<MapFileRequest, 'fd' | 'start'>): bigint;
+  /**
+   * Maps a window that this IOMMU has exported. Absent where a window is a dma-buf, which
+   * `ioasMapFile` takes.
+   *
+   * @throws OsError `EINVAL` past its end, `EPERM` to write what may only be read, `ENODEV` once it
+   *   is revoked; else as `ioasMapFile`.
+   */
+  ioasMapWindow?(request: WindowMapRequest): void;
   /**
    * As `ioasMapFile` and `ioasMapUnreachable`, without bigints. Absent, with `ioasUnmapLow`, where
    * that saves nothing.

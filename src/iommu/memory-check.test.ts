@@ -9,6 +9,7 @@ import {
 } from '../os/memory-types.js';
 import { checkMap, type MapRequest, type MapRules } from './memory-check.js';
 import { FakeMemory } from './testing/fake-memory.js';
+import type { RevocableWindow } from './types.js';
 
 const memory = new FakeMemory();
 const rules: MapRules = {
@@ -120,5 +121,42 @@ describe('client memory', () => {
     expect(codeOf({ ...long, iova: 0 }, { window })).toBe('QUOTA_EXCEEDED');
     const longest = { ...long, iova: 0, lengthBytes: limits.mapBytesMax };
     expect(codeOf(longest, { window })).toBe('ok');
+  });
+});
+
+describe('a window of a lease', () => {
+  const fd = memory.create(8192, { seals: 0x15 });
+  const window = { lengthBytes: 8192 } as RevocableWindow;
+  const windowOf: MapRules['windowOf'] = ({ inode }) =>
+    inode === memory.identity(fd).inode ? { fd: undefined, window, lengthBytes: 8192 } : undefined;
+  const map = { fd, offsetBytes: 0, lengthBytes: 4096 };
+
+  test('is mapped as such, whatever its seals', () => {
+    const checked = checkMap(memory, { ...good, ...map }, { ...rules, windowOf });
+    expect(checked).toMatchObject({ fd: undefined, window, offsetBytes: 0 });
+    expect(codeOf(map)).toBe('MEMORY_UNSEALED');
+  });
+
+  test.each([
+    ['to its last byte', { offsetBytes: 4096 }, 'ok'],
+    ['past its end', { offsetBytes: 4096, lengthBytes: 8192 }, 'MEMORY_TOO_SMALL'],
+    ['behind its end', { offsetBytes: 8192 }, 'MEMORY_TOO_SMALL'],
+    ['around the end of u64', { offsetBytes: 2n ** 64n - 4096n }, 'MEMORY_TOO_SMALL'],
+    ['all of u64', { lengthBytes: 2n ** 64n - 1n }, 'MEMORY_TOO_SMALL'],
+    ['off the page', { offsetBytes: 1024 }, 'IOVA_UNALIGNED'],
+    ['less than a page', { lengthBytes: 512 }, 'IOVA_UNALIGNED'],
+    ['at an odd address', { iova: 0x1_0800 }, 'IOVA_UNALIGNED'],
+    ['outside of the IOVA window', { iova: 0x10_0000 }, 'IOVA_OUTSIDE_WINDOW'],
+    ['of no length', { lengthBytes: 0 }, 'INVALID_ARGUMENT'],
+  ] as const)('is checked %s: %s', (_, change, code) => {
+    expect(codeOf({ ...map, ...change }, { windowOf })).toBe(code);
+  });
+
+  test('is not asked for before the object is known to be memory', () => {
+    const file = memory.create(8192, { isShmem: false });
+    const asked: MapRules['windowOf'] = () => {
+      throw new TypeError('asked');
+    };
+    expect(codeOf({ ...map, fd: file }, { windowOf: asked })).toBe('MEMORY_NOT_SHMEM');
   });
 });

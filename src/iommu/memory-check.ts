@@ -11,7 +11,7 @@ import {
   type MemoryIdentity,
   type MemoryOs,
 } from '../os/memory-types.js';
-import type { Access } from './types.js';
+import type { Access, DmaMemory } from './types.js';
 
 /** A map as it was asked for; numbers up to u64, nothing checked. */
 export interface MapRequest {
@@ -29,12 +29,19 @@ export interface MapRules {
   readonly pageBytes: number;
   /** For VM monitors that seal nothing. */
   readonly allowUnsealedMemory: boolean;
+  /**
+   * The window of a lease that an object is, told by its identity alone; undefined when it is none.
+   *
+   * @throws LessorError when whoever maps may not have it so.
+   */
+  readonly windowOf?: (identity: MemoryIdentity, access: Access) => WindowTarget | undefined;
 }
 
+/** A window as something to map. */
+export type WindowTarget = Pick<DmaMemory, 'fd' | 'window'> & { readonly lengthBytes: number };
+
 /** A checked copy of a request. */
-export interface CheckedMap {
-  readonly fd: Fd | undefined;
-  readonly offsetBytes: number;
+export interface CheckedMap extends DmaMemory {
   readonly iova: Iova;
   readonly lengthBytes: number;
   readonly access: Access;
@@ -58,7 +65,8 @@ export function checkMap(
   const iova = toU64(request.iova, 'iova');
   const lengthBytes = toU64(request.lengthBytes, 'length');
   if (lengthBytes === 0n) throw new LessorError('INVALID_ARGUMENT', 'length 0');
-  if (fd !== undefined) checkMemory(memory, fd, offsetBytes, lengthBytes, access, rules);
+  const window =
+    fd === undefined ? undefined : checkMemory(memory, fd, offsetBytes, lengthBytes, access, rules);
   checkIova(iova, lengthBytes, rules);
   const mask = BigInt(rules.pageBytes - 1);
   const offset = fd === undefined ? 0n : offsetBytes;
@@ -71,6 +79,7 @@ export function checkMap(
   }
   return {
     fd,
+    ...window,
     offsetBytes: Number(offset),
     iova: Number(iova) as Iova,
     lengthBytes: Number(lengthBytes),
@@ -85,26 +94,37 @@ function checkMemory(
   lengthBytes: bigint,
   access: Access,
   rules: MapRules,
-): void {
+): Pick<DmaMemory, 'fd' | 'window'> | undefined {
   // First: it cannot hang, and fstat on a foreign file system can.
   const seals = sealsOf(memory, fd);
+  const identity = memory.identity(fd);
+  const target = rules.windowOf?.(identity, access);
+  if (target !== undefined) {
+    checkEnd(offsetBytes + lengthBytes, target.lengthBytes);
+    return { fd: target.fd, ...(target.window && { window: target.window }) };
+  }
   if ((seals & F_SEAL_SHRINK) === 0 && !rules.allowUnsealedMemory) {
     throw new LessorError('MEMORY_UNSEALED', 'the memory can be truncated');
   }
-  const identity = memory.identity(fd);
   const isWritten = access !== 'read';
-  if (!admits(identity.access, isWritten)) {
-    const detail = `the descriptor is open for "${identity.access}", the device wants "${access}"`;
-    throw new LessorError('MEMORY_READ_ONLY', detail);
-  }
+  checkMode(identity, access);
   if (isWritten && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0) {
     throw new LessorError('MEMORY_WRITE_SEALED', 'the memory is sealed against writing');
   }
-  const end = offsetBytes + lengthBytes;
-  if (end > BigInt(identity.lengthBytes)) {
-    const detail = `the range ends at byte ${end} of ${identity.lengthBytes}`;
-    throw new LessorError('MEMORY_TOO_SMALL', detail);
-  }
+  checkEnd(offsetBytes + lengthBytes, identity.lengthBytes);
+  return undefined;
+}
+
+function checkEnd(end: bigint, lengthBytes: number): void {
+  if (end <= BigInt(lengthBytes)) return;
+  throw new LessorError('MEMORY_TOO_SMALL', `the range ends at byte ${end} of ${lengthBytes}`);
+}
+
+/** The descriptor admits what the device wants. @throws LessorError `MEMORY_READ_ONLY` */
+export function checkMode(identity: MemoryIdentity, access: Access): void {
+  if (admits(identity.access, access !== 'read')) return;
+  const detail = `the descriptor is open for "${identity.access}", the device wants "${access}"`;
+  throw new LessorError('MEMORY_READ_ONLY', detail);
 }
 
 function sealsOf(memory: Pick<MemoryOs, 'seals'>, fd: Fd): number {

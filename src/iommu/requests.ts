@@ -2,7 +2,7 @@
 // codec's. Addresses and lengths are exact u64. @see linux/iommufd.h
 import type { OsError } from '../base/errors.js';
 import type { Fd } from '../os/fd.js';
-import type { DmaAccount } from './types.js';
+import type { DmaAccount, RevocableWindow } from './types.js';
 
 export const u64Max = 0xffff_ffff_ffff_ffffn;
 
@@ -46,6 +46,18 @@ export interface LowMapRequest {
   /** Not owned. Absent: memory that only messages reach, as `ioasMapUnreachable`. */
   readonly fd: Fd | undefined;
   /** Byte offset in the file. */
+  readonly start: number;
+  readonly length: number;
+  readonly iova: number;
+  readonly account: DmaAccount | undefined;
+}
+
+/** A window at a fixed IOVA; numbers as in `LowMapRequest`. */
+export interface WindowMapRequest {
+  readonly flags: number;
+  readonly ioasId: number;
+  readonly window: RevocableWindow;
+  /** Byte offset in the window. */
   readonly start: number;
   readonly length: number;
   readonly iova: number;

@@ -197,7 +197,12 @@ export class Share implements AddressSpace {
     const { iova, lengthBytes: length } = mapping;
     const flags = protectionOf(mapping.access);
     try {
-      const { fd } = memory;
+      const { fd, window } = memory;
+      if (window !== undefined && iommufd.ioasMapWindow !== undefined) {
+        const start = memory.offsetBytes;
+        iommufd.ioasMapWindow({ flags, ioasId, window, start, length, iova, account });
+        return;
+      }
       const start = fd === undefined ? 0 : memory.offsetBytes;
       if (fd === undefined && iommufd.ioasMapUnreachable === undefined) {
         throw new LessorError('UNSUPPORTED', 'this function maps only memory with a descriptor');
@@ -282,6 +287,8 @@ function mapError(error: unknown, iova: Iova): unknown {
       return new LessorError('IOVA_OUTSIDE_WINDOW', `${hex(iova)} is reserved`, options);
     case 'EBADF':
       return new LessorError('FD_REFUSED', 'the descriptor is closed', options);
+    case 'ENODEV':
+      return new LessorError('WINDOW_REVOKED', 'the window was taken back', options);
     case 'ENOMEM':
       return new LessorError('QUOTA_EXCEEDED', 'the memory cannot be pinned', options);
     default:

@@ -4,7 +4,7 @@ import type { Fd } from '../os/fd.js';
 
 export type Access = 'read' | 'write' | 'read-write';
 
-/** Why a DMA was refused; the order is the order of the checks. */
+/** Why a DMA was refused. Devices show the place in this list: new ones go to its end. */
 export const faultReasons = [
   'not attached',
   'not mapped',
@@ -13,6 +13,7 @@ export const faultReasons = [
   'not reachable',
   'memory gone',
   'wrong pasid',
+  'revoked',
 ] as const;
 export type FaultReason = (typeof faultReasons)[number];
 
@@ -21,6 +22,29 @@ export interface DmaMemory {
   /** Absent: reachable by message alone; DMA to it faults where messages are not served. */
   readonly fd: Fd | undefined;
   readonly offsetBytes: number;
+  /**
+   * The memory is a window of the same function, as its IOMMU in software knows it. One in the
+   * kernel needs nothing but the descriptor, a dma-buf.
+   */
+  readonly window?: RevocableWindow;
+}
+
+/**
+ * A window of a function that its address spaces can map until it is revoked, and never after. What
+ * mapped it stays as a dead mapping, which blocks its IOVA until it is unmapped.
+ */
+export interface RevocableWindow {
+  readonly lengthBytes: number;
+  /** False: devices may only read it. */
+  readonly isWritable: boolean;
+  /**
+   * Resolves when no device reaches it any more. Its entries are gone when this returns.
+   *
+   * @throws LessorError `DEADLINE_EXCEEDED`: the device did not acknowledge and must be reset.
+   */
+  revoke(): Promise<void>;
+  /** After `revoke`: resolves when no device reaches it, however long that takes. */
+  readonly released: Promise<void>;
 }
 
 /** One mapping of an address space. */

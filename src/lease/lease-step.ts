@@ -49,6 +49,7 @@ export const leaseOperations = [
   'unbindInterrupt',
   'access',
   'reset',
+  'share',
   'renew',
   'derive',
   'release',
@@ -56,7 +57,16 @@ export const leaseOperations = [
 export type LeaseOperation = (typeof leaseOperations)[number];
 
 /** New claims, which a lease that winds down no longer gets. */
-const claims: readonly LeaseOperation[] = ['enable', 'map', 'bindInterrupt', 'renew', 'derive'];
+const claims: readonly LeaseOperation[] = [
+  'enable',
+  'map',
+  'bindInterrupt',
+  'share',
+  'renew',
+  'derive',
+];
+/** What needs connected windows. */
+const ofWindows: readonly LeaseOperation[] = ['access', 'share'];
 
 /** True when the holder may do this now. */
 export function mayUse(state: LeaseState, operation: LeaseOperation): boolean {
@@ -65,7 +75,8 @@ export function mayUse(state: LeaseState, operation: LeaseOperation): boolean {
 
 /**
  * Why the holder may not do this now: an error code, or `undefined` when it may.
- * `access` is register access by message; before `enable` no window is connected.
+ * `access` is register access by message, `share` lets the device of another lease reach the
+ * windows; before `enable` no window is connected.
  */
 export function useRefusal(state: LeaseState, operation: LeaseOperation): ErrorCode | undefined {
   switch (state.name) {
@@ -75,7 +86,7 @@ export function useRefusal(state: LeaseState, operation: LeaseOperation): ErrorC
     case 'granted':
     case 'active':
     case 'revoking':
-      if (operation === 'access' && !state.enabled) return 'LEASE_NOT_ENABLED';
+      if (ofWindows.includes(operation) && !state.enabled) return 'LEASE_NOT_ENABLED';
       return state.name === 'revoking' && claims.includes(operation) ? 'LEASE_REVOKING' : undefined;
     case 'reclaiming':
     case 'quarantined':

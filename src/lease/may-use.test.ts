@@ -15,7 +15,7 @@ const refused: Record<LeaseStateName, readonly string[]> = {
   granting: leaseOperations.filter((operation) => operation !== 'release'),
   granted: [],
   active: [],
-  revoking: ['enable', 'map', 'bindInterrupt', 'renew', 'derive'],
+  revoking: ['enable', 'map', 'bindInterrupt', 'share', 'renew', 'derive'],
   reclaiming: leaseOperations,
   quarantined: leaseOperations,
   ended: leaseOperations,
@@ -41,6 +41,7 @@ test('a lease that nobody was given yet is not found', () => {
 test('registers need the windows to be connected', () => {
   for (const name of ['granted', 'revoking'] as const) {
     expect(useRefusal({ name }, 'access')).toBe('LEASE_NOT_ENABLED');
+    expect(useRefusal({ name }, 'share')).toBe('LEASE_NOT_ENABLED');
   }
 });
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../base/errors.js';
 import { type Isolation, isolations, type Revocation } from '../base/labels.js';
 import { limits } from '../base/limits.js';
-import { connectDenial, decide } from './decide.js';
+import { connectDenial, decide, windowMapDenial } from './decide.js';
 import { adminDenial, manageDenial } from './operate.js';
 import { toAcquireRequest } from './request.js';
 import type { AcquireRequest, Facts, LeaseTerms } from './types.js';
@@ -263,6 +263,17 @@ describe('a lease for a VM monitor', () => {
     const denial = connectDenial(peerUid, leaseUid);
     expect(denial?.code).toBe(allowed ? undefined : 'DENIED');
   });
+});
+
+test.each([
+  [1000, 1000, true],
+  [0, 1000, true],
+  [1001, 1000, false],
+  [1000, 0, false],
+])('a lease of uid %i may map a window of uid %i: %s', (mapperUid, windowUid, allowed) => {
+  const denial = windowMapDenial(mapperUid, windowUid);
+  expect(denial?.code).toBe(allowed ? undefined : 'DENIED');
+  if (!allowed) expect(denial?.detail).toContain(`uid ${mapperUid} may not map`);
 });
 
 describe('who may renew and release', () => {

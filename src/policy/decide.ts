@@ -161,6 +161,15 @@ function listenDenial(
 }
 
 /**
+ * May a lease of one uid have its device read and write a window of a lease of another? Its holder
+ * passed the descriptor on; still only root and the same uid may. Undefined: allowed.
+ */
+export function windowMapDenial(mapperUid: number, windowUid: number): Denial | undefined {
+  if (mapperUid === windowUid || mapperUid === 0) return undefined;
+  return deny('DENIED', `uid ${mapperUid} may not map a window of uid ${windowUid}`);
+}
+
+/**
  * May this process use what another's listening lease serves? Its own user and root may: who else
  * can open the socket is up to the mode of a file that the broker did not make. Undefined: allowed.
  */

@@ -119,6 +119,7 @@ export class TestFunction implements PciFunction {
       fd: undefined,
       lengthBytes,
       revocation: 'mediated',
+      isDmaTarget: false,
       registers: this.registers(spec.region),
       connect: async () => swap(),
       detach: async () => swap(),

@@ -131,6 +131,7 @@ export class EmulatedParts {
       },
       clock: os.clock,
       log,
+      exportWindow: (...range) => this.iommu.exportWindow(...range),
       checkPresent: () => this.#present().checkPresent(),
     });
   }

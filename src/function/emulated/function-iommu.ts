@@ -4,7 +4,7 @@ import type { Clock } from '../../base/clock.js';
 import { MiB, roundDown } from '../../base/units.js';
 import type { IommuHandles } from '../../iommu/soft/control.js';
 import { createSoftIommu, type SoftIommu } from '../../iommu/soft/soft-iommu.js';
-import type { AddressSpace } from '../../iommu/types.js';
+import type { AddressSpace, RevocableWindow } from '../../iommu/types.js';
 import type { Arena, MemoryOs } from '../../os/memory-types.js';
 import type { ArenaRanges } from './window-set.js';
 
@@ -41,6 +41,15 @@ export class FunctionIommu implements AsyncDisposable {
    */
   open(pasid: number | undefined): AddressSpace {
     return this.#soft.spaces.open({ pasid });
+  }
+
+  /** Lets address spaces map a part of the arena that a window has. */
+  exportWindow(
+    arenaOffsetBytes: number,
+    lengthBytes: number,
+    isWritable: boolean,
+  ): RevocableWindow {
+    return this.#soft.iommufd.exportWindow({ arenaOffsetBytes, lengthBytes, isWritable });
   }
 
   /** Wakes the worker, or keeps it from its next sleep. */

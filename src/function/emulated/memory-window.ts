@@ -6,6 +6,7 @@ import { Listeners } from '../../base/listeners.js';
 import type { Logger } from '../../base/log.js';
 import { hex } from '../../base/units.js';
 import type { Words } from '../../device/words.js';
+import type { DmaMemory, RevocableWindow } from '../../iommu/types.js';
 import type { Fd } from '../../os/fd.js';
 import type { HelperPool } from '../../os/helper-types.js';
 import type { Arena, GuardSlot } from '../../os/memory-types.js';
@@ -28,6 +29,13 @@ export interface WindowMemory {
   readonly slot: GuardSlot;
 }
 
+/** Lets address spaces map part of the arena, which is in place, until that is revoked. */
+export type ExportWindow = (
+  arenaOffsetBytes: number,
+  lengthBytes: number,
+  isWritable: boolean,
+) => RevocableWindow;
+
 export interface MemoryWindowParts {
   readonly spec: BackingSpec;
   readonly plan: WindowPlan;
@@ -41,6 +49,7 @@ export interface MemoryWindowParts {
   readonly helpers: HelperPool;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly exportWindow: ExportWindow;
   /** Called once, when nothing can touch the window's arena range any more. */
   readonly release: (window: MemoryWindow) => void;
   /** @throws LessorError `FUNCTION_GONE` */
@@ -51,6 +60,7 @@ type State = 'open' | 'connecting' | 'connected' | 'detached';
 
 export class MemoryWindow implements Window {
   readonly revocation = 'kernel';
+  readonly isDmaTarget = true;
   readonly lengthBytes: number;
   readonly registers: Registers;
   readonly #parts: MemoryWindowParts;
@@ -65,6 +75,10 @@ export class MemoryWindow implements Window {
   #connecting: Promise<void> | undefined;
   #detaching: Promise<void> | undefined;
   #disposing: Promise<void> | undefined;
+  /** From connect on. */
+  #exported: RevocableWindow | undefined;
+  /** Resolves once no address space reaches it. */
+  #revoked: Promise<void> | undefined;
 
   constructor(parts: MemoryWindowParts) {
     this.#parts = parts;
@@ -82,6 +96,11 @@ export class MemoryWindow implements Window {
     return this.#parts.memory.clientFd;
   }
 
+  get dmaMemory(): DmaMemory | undefined {
+    if (this.#state !== 'connected' || this.#exported === undefined) return undefined;
+    return { fd: this.#parts.memory.ownFd, offsetBytes: 0, window: this.#exported };
+  }
+
   async connect(): Promise<void> {
     if (this.#state === 'connected') return;
     if (this.#state === 'detached') {
@@ -92,7 +111,13 @@ export class MemoryWindow implements Window {
     await this.#connecting;
   }
 
-  detach(): Promise<void> {
+  async detach(): Promise<void> {
+    await this.#cut();
+    // Who was told that it is cut must see a fault of other leases' devices, not the zeros.
+    await this.#revoked;
+  }
+
+  #cut(): Promise<void> {
     // What failed before the cut, for want of memory say, may be tried again.
     this.#detaching ??= this.#detach().catch((error: unknown) => {
       this.#detaching = undefined;
@@ -102,7 +127,7 @@ export class MemoryWindow implements Window {
   }
 
   async zap(deadlineMs: number): Promise<'gone' | 'orphan'> {
-    await this.detach();
+    await this.#cut();
     if (this.#disposing) throw new LessorError('WINDOW_REVOKED', 'the window was disposed');
     return this.#helpers.zap(deadlineMs);
   }
@@ -146,9 +171,11 @@ export class MemoryWindow implements Window {
       await this.#parts.frames.join(this.#parts.plan.frames, this.#parts.memory.at);
       this.#checkConnecting();
       this.#checkMemory();
+      const { exportWindow, spec, memory } = this.#parts;
+      this.#exported = exportWindow(memory.at, this.lengthBytes, spec.access === 'read-write');
       this.#state = 'connected';
     } catch (error) {
-      await this.detach();
+      await this.#cut();
       throw error;
     }
   }
@@ -169,6 +196,9 @@ export class MemoryWindow implements Window {
     this.#state = 'detached';
     // The cut: whatever still runs under old addresses finds private zero pages.
     arena.zero(memory.at, this.lengthBytes);
+    this.#revoked ??= this.#exported?.revoke();
+    // Who waits for it may come later than its failure.
+    this.#revoked?.catch(() => undefined);
     if (this.#isJoined) this.#parted = frames.part(plan.frames);
     frames.give(plan.frames, holder);
     let timer: Disposable | undefined;
@@ -180,8 +210,9 @@ export class MemoryWindow implements Window {
   }
 
   async #dispose(): Promise<void> {
-    await this.detach();
+    await this.#cut();
     await this.#parted;
+    await this.#exported?.released;
     await this.#helpers.settled();
     const { arena, memory, release } = this.#parts;
     try {

@@ -12,7 +12,7 @@ import type { BackingSpec, RegionRange, Window } from '../types.js';
 import { windowSeals } from '../window-seals.js';
 import { type FramePlace, planWindow } from './frame-map.js';
 import type { FrameTable } from './frame-table.js';
-import { MemoryWindow, type WindowMemory } from './memory-window.js';
+import { type ExportWindow, MemoryWindow, type WindowMemory } from './memory-window.js';
 
 /** Gives out parts of the arena by byte offset. */
 export interface ArenaRanges {
@@ -35,6 +35,7 @@ export interface WindowSetParts {
   readonly device: DeviceAccess;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly exportWindow: ExportWindow;
   /** @throws LessorError `FUNCTION_GONE` */
   readonly checkPresent: () => void;
 }

@@ -58,6 +58,8 @@ export async function takeBackWindow(
 
 export class MappedWindow implements Window {
   readonly revocation = 'kernel';
+  /** Its server has nothing that could be mapped at a second place and taken back alone. */
+  readonly isDmaTarget = false;
   readonly lengthBytes: number;
   readonly registers: Registers;
   readonly #parts: MappedWindowParts;

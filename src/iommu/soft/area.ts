@@ -72,6 +72,11 @@ export class Area implements Interval, LowInterval, ExtentUser {
   get isUnreachable(): boolean {
     return this.pages?.kind === 'unreachable';
   }
+
+  /** Its source was taken away: it only blocks its addresses. */
+  get isRevoked(): boolean {
+    return this.pages?.isRevoked === true;
+  }
 }
 
 /** An area anywhere in the space of u64. */

@@ -25,6 +25,7 @@ import {
   linkTracked,
   pageBytes,
   pageShift,
+  rightsMask,
   unreachableRead,
   unreachableWrite,
 } from './entry.js';
@@ -51,6 +52,7 @@ const notAttached = faultNumber('not attached');
 const notMapped = faultNumber('not mapped');
 const noPermission = faultNumber('no permission');
 const notReachable = faultNumber('not reachable');
+const revoked = faultNumber('revoked');
 
 export class DeviceIommu {
   readonly #words: Int32Array;
@@ -176,6 +178,7 @@ export class DeviceIommu {
 /** Why a leaf does not serve an access. */
 function refusalOf(entry: number, access: 'read' | 'write'): number {
   if ((entry & entryValid) === 0) return notMapped;
+  if ((entry & rightsMask) === 0) return revoked;
   const isAllowed = (entry & (access === 'write' ? unreachableWrite : unreachableRead)) !== 0;
   return isAllowed ? notReachable : noPermission;
 }

@@ -26,6 +26,8 @@ export const unreachableShift = 5;
 /** `entryRead` and `entryWrite` of such a leaf. */
 export const unreachableRead = entryRead << unreachableShift;
 export const unreachableWrite = entryWrite << unreachableShift;
+/** A leaf without any of these: what was mapped there was revoked, and its page is 0. */
+export const rightsMask = entryRead | entryWrite | unreachableRead | unreachableWrite;
 /** Said to `PageTable.map`: nothing in the arena is behind it. Never in an entry. */
 export const entryUnreachable = 256;
 

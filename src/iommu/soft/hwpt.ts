@@ -1,4 +1,5 @@
 // A paging HWPT: the page table through which devices see an IOAS, kept equal to its areas.
+import { isLessorError } from '../../base/errors.js';
 import { iovaEnd } from '../../base/units.js';
 import { IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } from '../../uapi/iommufd.js';
 import { type IovaRange, u64Max } from '../requests.js';
@@ -99,16 +100,20 @@ export class Hwpt {
     return this.#table.root;
   }
 
+  get #leafMax(): number {
+    return this.ioas.hasHugePages ? Number.POSITIVE_INFINITY : pageBytes;
+  }
+
   /** All or nothing; the caller has its retired nodes acknowledged. @throws OsError `ENOMEM` */
   mapArea(area: Area, call: string): void {
     const flags = entryFlags(area);
     const start = area.at;
     const lengthBytes = area.end - start;
     const charge = this.#chargeOf(area.account);
-    const leafMax = this.ioas.hasHugePages ? Number.POSITIVE_INFINITY : pageBytes;
+    const leafMax = this.#leafMax;
     let mappedBytes = 0;
     try {
-      if (area.isUnreachable) {
+      if (area.isUnreachable || area.isRevoked) {
         this.#table.map(start, lengthBytes, 0, flags, charge, leafMax);
       } else {
         const sourceStart = Number(area.sourceStart);
@@ -131,6 +136,21 @@ export class Hwpt {
   /** The caller releases nodes and the charge once this is acknowledged. */
   unmapArea(area: Area): void {
     this.#table.unmap(area.at, area.end - area.at);
+  }
+
+  /**
+   * As `unmapArea` for an area whose source is revoked: DMA there faults as such, or as not mapped
+   * where no table pages are left to say so.
+   */
+  revokeArea(area: Area): void {
+    this.unmapArea(area);
+    const charge = area.account && this.#charges.get(area.account)?.charge;
+    try {
+      const lengthBytes = area.end - area.at;
+      this.#table.map(area.at, lengthBytes, 0, entryFlags(area), charge, this.#leafMax);
+    } catch (error) {
+      if (!isLessorError(error)) throw error;
+    }
   }
 
   /** As `unmapArea` for every area, at once. */
@@ -214,6 +234,7 @@ export class Hwpt {
 }
 
 function entryFlags(area: Area): number {
+  if (area.isRevoked) return entryUnreachable;
   let flags = 0;
   if (area.protection & IOMMU_IOAS_MAP_READABLE) flags |= entryRead;
   if (area.protection & IOMMU_IOAS_MAP_WRITEABLE) flags |= entryWrite;

@@ -43,6 +43,8 @@ export class Pages {
   payer: Payer | undefined = undefined;
   /** For so many pages. */
   paidPages = 0;
+  /** What is in place whoever shows it, and is not placed for anybody. */
+  readonly placed: readonly Extent[] | undefined = undefined;
   /** Who shows it, with what is placed for each. */
   readonly #areas = new Map<Area, readonly Pin[]>();
 
@@ -55,6 +57,11 @@ export class Pages {
   /** True when areas can give up their placed memory and find it again. */
   get canPlaceAgain(): boolean {
     return this.file !== undefined || this.kind === 'user';
+  }
+
+  /** It was taken away for good: its areas lead nowhere, and block their addresses. */
+  get isRevoked(): boolean {
+    return false;
   }
 
   get areas(): Iterable<Area> {

@@ -29,6 +29,10 @@ export function pin(
 ): boolean {
   if (area.extents !== undefined || area.isUnreachable) return false;
   const { pages } = area;
+  if (pages?.placed !== undefined) {
+    area.extents = pages.placed;
+    return true;
+  }
   if (pages !== undefined) {
     pinShared(context, area, pages, call);
     return true;

@@ -23,7 +23,9 @@ import type {
   SetDirtyTrackingRequest,
   UnmapRequest,
   VfioIoasRequest,
+  WindowMapRequest,
 } from '../requests.js';
+import type { RevocableWindow } from '../types.js';
 import type { PinnableMemory } from '../user-memory.js';
 import type { MemoryAccounting, PayingProcess } from './accounting.js';
 import type { Area } from './area.js';
@@ -53,6 +55,7 @@ import { Payment } from './payment.js';
 import { SoftDevice } from './soft-device.js';
 import type { SoftUnit } from './soft-unit.js';
 import { unmapLow, unmapRange } from './unmap.js';
+import { WindowPages, type WindowPlace } from './window-pages.js';
 
 export interface SoftIommufdOptions {
   readonly pool: NodePool;
@@ -192,6 +195,19 @@ export class SoftIommufd implements Iommufd, IoasCalls, VfioContainer {
 
   ioasUnmap(request: UnmapRequest): bigint {
     return unmapRange(this.#context, request);
+  }
+
+  /** A window in the arena, for address spaces to map until it is revoked. */
+  exportWindow(place: WindowPlace): RevocableWindow {
+    return new WindowPages(this.#context, place);
+  }
+
+  ioasMapWindow(request: WindowMapRequest): void {
+    const { window } = request;
+    if (!WindowPages.isOf(this.#context, window)) {
+      throw fail('EINVAL', 'IOMMU_IOAS_MAP_FILE', 'a window of another iommufd');
+    }
+    window.map(request);
   }
 
   ioasMapLow(request: LowMapRequest): void {
