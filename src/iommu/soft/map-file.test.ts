@@ -162,4 +162,19 @@ describe('MAP_FILE', () => {
     expect(found).toBe(faultNumber('not mapped'));
     expect(world.map({ iova: 2n ** 40n })).toBe(2n ** 40n);
   });
+
+  test('a pool without table pages is ENOMEM, and serves again after an unmap', () => {
+    const world = setUp({}, 7);
+    attachOne(world, world.ioasId);
+    const account = { placedBytesMax: 2 ** 30, tablePagesMax: 99, placedBytes: 0, tablePages: 0 };
+    const empty = world.pool.usedCount;
+    // Each is alone in its 512 GiB: three nodes. Node 0 and the root leave five.
+    expect(world.map({ account, iova: 0n })).toBe(0n);
+    const one = [world.pool.usedCount, account.tablePages, account.placedBytes];
+    expect(world.map({ account, iova: 2n ** 40n })).toBe('ENOMEM');
+    expect([world.pool.usedCount, account.tablePages, account.placedBytes]).toEqual(one);
+    world.iommufd.ioasUnmap({ ioasId: world.ioasId, iova: 0n, length: u64Max });
+    expect([world.pool.usedCount, account.tablePages, account.placedBytes]).toEqual([empty, 0, 0]);
+    expect(world.map({ account, iova: 2n ** 40n })).toBe(2n ** 40n);
+  });
 });

@@ -20,9 +20,9 @@ export function errnoOf<T>(call: () => T): T | string {
   }
 }
 
-export function createIoasWorld(options: SoftWorldOptions = {}) {
+export function createIoasWorld(options: SoftWorldOptions = {}, tablePages = 512) {
   const userMemory = new RegisteredMemory();
-  const world = createSoftWorld(512, { userMemory, ...options });
+  const world = createSoftWorld(tablePages, { userMemory, ...options });
   const { iommufd } = world;
   const ioasId = iommufd.ioasAlloc();
   const fd = world.memory.create(8 * MiB);
