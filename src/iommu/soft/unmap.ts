@@ -77,14 +77,14 @@ function obstacleOf(
   first: bigint,
   last: bigint,
 ): OsError['errno'] | undefined {
-  for (let asks = 0; ; asks++) {
+  for (let asks = 1; ; asks++) {
     const use = ioas.uses.get(area);
     if (use !== undefined && use.lockCount > 0) return 'EBUSY';
     if (area.start < first || area.last > last) return 'ENOENT';
     if (use === undefined) return undefined;
-    if (asks === asksMax) return 'EDEADLK';
     use.isEnding = true;
     for (const access of [...ioas.accesses]) access.onUnmap(area.start, area.length);
+    if (asks > asksMax) return 'EDEADLK';
   }
 }
 

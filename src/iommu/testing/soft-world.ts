@@ -35,6 +35,7 @@ export function createSoftWorld(tablePages = 512, options: SoftWorldOptions = {}
     arena,
     pool,
     extents,
+    invalidation,
     iommufd,
     /** Another context over the same parts. */
     otherIommufd: () => new SoftIommufd({ pool, extents, invalidation }),
