@@ -1,5 +1,6 @@
 // What the parts of one soft iommufd share.
 import type { PinnableMemory } from '../user-memory.js';
+import type { SoftAccess } from './access.js';
 import type { Area } from './area.js';
 import type { Extents } from './extents.js';
 import type { FaultObject } from './fault-object.js';
@@ -16,7 +17,14 @@ import type { Payment } from './payment.js';
 import { unpin, unpinAll } from './pin.js';
 import type { SoftDevice } from './soft-device.js';
 
-export type SoftObject = Ioas | Hwpt | NestedHwpt | SoftDevice | FaultObject | ForeignObject;
+export type SoftObject =
+  | SoftAccess
+  | Ioas
+  | Hwpt
+  | NestedHwpt
+  | SoftDevice
+  | FaultObject
+  | ForeignObject;
 
 export interface SoftContext {
   readonly objects: ObjectTable<SoftObject>;
@@ -72,7 +80,7 @@ export function releaseWhenSettled(
 export function unpinWhenSettled(context: SoftContext, ioas: Ioas): void {
   const pins: Pin[] = [];
   for (const area of ioas.areas) {
-    if (area.pages?.canPlaceAgain !== true) continue;
+    if (area.pages?.canPlaceAgain !== true || ioas.uses.has(area)) continue;
     pins.push(...area.pages.takePins(area));
     area.extents = undefined;
     context.payment?.update(area.pages);

@@ -107,6 +107,11 @@ export class Extents {
     return this.#placedBytes;
   }
 
+  /** What is placed at an offset of the arena, for this process. */
+  bytes(offsetBytes: number, lengthBytes: number): Uint8Array {
+    return new Uint8Array(this.#arena.buffer, offsetBytes, lengthBytes);
+  }
+
   get count(): number {
     return this.#placed.size;
   }

@@ -27,6 +27,7 @@ import type {
 } from '../requests.js';
 import type { RevocableWindow } from '../types.js';
 import type { PinnableMemory } from '../user-memory.js';
+import { SoftAccess, type SoftAccessOptions } from './access.js';
 import type { MemoryAccounting, PayingProcess } from './accounting.js';
 import type { Area } from './area.js';
 import { changeProcess } from './change-process.js';
@@ -255,6 +256,11 @@ export class SoftIommufd implements Iommufd, IoasCalls, VfioContainer {
    */
   bind(unit: SoftUnit, holdsContext = true): SoftDevice {
     return new SoftDevice(this.#context, unit, holdsContext);
+  }
+
+  /** Software that uses address spaces of this context as a device does. */
+  createAccess(options: SoftAccessOptions): SoftAccess {
+    return new SoftAccess(this.#context, options);
   }
 
   /** Takes the next id for an object that somebody else defines. */

@@ -110,11 +110,12 @@ interface Range {
 export class FakeArena implements Arena {
   readonly id = 1;
   readonly lengthBytes: number;
-  readonly buffer = new ArrayBuffer(0);
   readonly faults: Int32Array;
   /** Makes the next `place` or `clear` fail. */
   failNext: { readonly call: 'place' | 'clear'; readonly errno: Errno } | undefined;
   readonly #memory: FakeMemory;
+  /** What is placed shares nothing with its object but its place. */
+  #buffer: ArrayBuffer | undefined;
   readonly #ranges = new Map<number, Range>();
   readonly #freeSlots: GuardSlot[] = [];
 
@@ -155,6 +156,11 @@ export class FakeArena implements Arena {
     assert(range?.lengthBytes === lengthBytes && range.slot === slot, 'clear of what was placed');
     this.#ranges.delete(offsetBytes);
     this.#freeSlots.push(slot);
+  }
+
+  get buffer(): ArrayBuffer {
+    this.#buffer ??= new ArrayBuffer(this.lengthBytes);
+    return this.#buffer;
   }
 
   /** What an address in the arena leads to. */
