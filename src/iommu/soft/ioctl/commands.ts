@@ -1,8 +1,10 @@
 // Every request of /dev/iommu, by its number.
 import type { Command } from './command.js';
+import { getDirtyBitmap, setDirtyTracking } from './dirty-calls.js';
+import { faultQueueAlloc } from './fault-calls.js';
 import { hwInfo, hwptAlloc, hwptInvalidate } from './hwpt-calls.js';
 import { allowIovas, destroy, ioasAlloc, iovaRanges } from './ioas-calls.js';
-import { mapFile, unmap } from './map-calls.js';
+import { copy, map, mapFile, unmap } from './map-calls.js';
 import {
   hwQueueAlloc,
   noiommuGetPa,
@@ -15,11 +17,16 @@ export const commands: readonly Command[] = [
   destroy,
   ioasAlloc,
   allowIovas,
+  copy,
   iovaRanges,
+  map,
   unmap,
   hwptAlloc,
   hwInfo,
+  setDirtyTracking,
+  getDirtyBitmap,
   hwptInvalidate,
+  faultQueueAlloc,
   mapFile,
   viommuAlloc,
   vdeviceAlloc,

@@ -5,7 +5,9 @@ import {
   iommuDestroy,
   iommuIoasAlloc,
   iommuIoasAllowIovas,
+  iommuIoasCopy,
   iommuIoasIovaRanges,
+  iommuIoasMap,
   iommuIoasMapFile,
   iommuIoasUnmap,
   iommuIovaRange,
@@ -159,6 +161,24 @@ describe('IOMMU_IOAS_ALLOW_IOVAS', () => {
     const nowhere = { ioas_id: 99, num_iovas: 1, allowed_iovas: 0n };
     expect(call(iommuIoasAllowIovas, nowhere).result).toBe('ENOENT');
     expect(call(iommuIoasAllowIovas, { ...nowhere, __reserved: 1 }).result).toBe('EOPNOTSUPP');
+  });
+});
+
+describe('IOMMU_IOAS_MAP and IOMMU_IOAS_COPY', () => {
+  test('the iova is written back; a reserved field comes first', () => {
+    const { call, ioasId } = setUp();
+    const request = { ioas_id: ioasId, flags: R | W, user_va: 0x7000n, length: PAGE };
+    const mapped = call(iommuIoasMap, { ...request, iova: 5n });
+    expect(mapped).toMatchObject({ result: 0, fields: { ...request, iova: PAGE } });
+    const reserved = { ...request, __reserved: 1, ioas_id: 99, length: u64Max };
+    expect(call(iommuIoasMap, reserved).result).toBe('EOPNOTSUPP');
+    const copy = { flags: R, dst_ioas_id: ioasId, src_ioas_id: ioasId, length: PAGE };
+    const copied = call(iommuIoasCopy, { ...copy, src_iova: PAGE });
+    expect(copied).toMatchObject({ result: 0, fields: { ...copy, dst_iova: 0x2000n } });
+    const lost = call(iommuIoasCopy, { ...copy, src_iova: 0x9000n, dst_iova: 5n });
+    expect(lost).toMatchObject({ result: 'ENOENT', fields: { dst_iova: 5n } });
+    const other = call(iommuIoasCopy, { ...copy, src_iova: PAGE, src_ioas_id: 99 });
+    expect(other.result).toBe('ENOENT');
   });
 });
 

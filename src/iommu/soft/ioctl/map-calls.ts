@@ -1,33 +1,58 @@
 // Calls that map and unmap. What was mapped or removed stays so when the answer cannot be written.
 import { Fd } from '../../../os/fd.js';
-import { iommuIoasMapFile, iommuIoasUnmap } from '../../../uapi/iommufd-ioas.js';
-import { IOMMU_IOAS_MAP_FILE, IOMMU_IOAS_UNMAP } from '../../../uapi/iommufd-requests.js';
-import { command } from './command.js';
+import {
+  iommuIoasCopy,
+  iommuIoasMap,
+  iommuIoasMapFile,
+  iommuIoasUnmap,
+} from '../../../uapi/iommufd-ioas.js';
+import {
+  IOMMU_IOAS_COPY,
+  IOMMU_IOAS_MAP,
+  IOMMU_IOAS_MAP_FILE,
+  IOMMU_IOAS_UNMAP,
+} from '../../../uapi/iommufd-requests.js';
+import { checkReserved, command } from './command.js';
 import type { SoftFiles } from './soft-files.js';
+
+export const map = command(IOMMU_IOAS_MAP, iommuIoasMap, ({ iommufd, account }, fields, reply) => {
+  checkReserved('IOMMU_IOAS_MAP', fields.__reserved);
+  const { flags, ioas_id: ioasId, user_va: userVa, length, iova } = fields;
+  const mapped = iommufd.ioasMap({ flags, ioasId, userVa, length, iova, account });
+  reply({ ...fields, iova: mapped });
+});
 
 export const mapFile = command(
   IOMMU_IOAS_MAP_FILE,
   iommuIoasMapFile,
   ({ iommufd, files, account }, fields, reply) => {
-    const { flags, start, length } = fields;
+    const { flags, ioas_id: ioasId, start, length, iova } = fields;
     const fd = memoryOf(files, fields.fd);
-    const ioasId = fields.ioas_id;
-    const iova = iommufd.ioasMapFile({
-      flags,
-      ioasId,
-      fd,
-      start,
-      length,
-      iova: fields.iova,
+    const mapped = iommufd.ioasMapFile({ flags, ioasId, fd, start, length, iova, account });
+    reply({ ...fields, iova: mapped });
+  },
+);
+
+export const copy = command(
+  IOMMU_IOAS_COPY,
+  iommuIoasCopy,
+  ({ iommufd, account }, fields, reply) => {
+    const copied = iommufd.ioasCopy({
+      flags: fields.flags,
+      dstIoasId: fields.dst_ioas_id,
+      srcIoasId: fields.src_ioas_id,
+      length: fields.length,
+      dstIova: fields.dst_iova,
+      srcIova: fields.src_iova,
       account,
     });
-    reply({ ...fields, iova });
+    reply({ ...fields, dst_iova: copied });
   },
 );
 
 export const unmap = command(IOMMU_IOAS_UNMAP, iommuIoasUnmap, ({ iommufd }, fields, reply) => {
-  const { iova, length } = fields;
-  const removed = iommufd.ioasUnmap({ ioasId: fields.ioas_id, iova, length });
+  const { ioas_id: ioasId, iova, length } = fields;
+  const removed = iommufd.ioasUnmap({ ioasId, iova, length });
   reply({ ...fields, length: removed });
 });
 
