@@ -5,6 +5,7 @@ import { faultQueueAlloc } from './fault-calls.js';
 import { hwInfo, hwptAlloc, hwptInvalidate } from './hwpt-calls.js';
 import { allowIovas, destroy, ioasAlloc, iovaRanges } from './ioas-calls.js';
 import { copy, map, mapFile, unmap } from './map-calls.js';
+import { changeProcess, option, vfioIoas } from './option-calls.js';
 import {
   hwQueueAlloc,
   noiommuGetPa,
@@ -21,6 +22,8 @@ export const commands: readonly Command[] = [
   iovaRanges,
   map,
   unmap,
+  option,
+  vfioIoas,
   hwptAlloc,
   hwInfo,
   setDirtyTracking,
@@ -30,6 +33,7 @@ export const commands: readonly Command[] = [
   mapFile,
   viommuAlloc,
   vdeviceAlloc,
+  changeProcess,
   veventqAlloc,
   hwQueueAlloc,
   noiommuGetPa,

@@ -3,11 +3,11 @@
 import { assert } from '../../../base/errors.js';
 import { IOMMUFD_CMD_BASE } from '../../../uapi/iommufd-requests.js';
 import type { UserMemory } from '../../user-memory.js';
-import { fail } from '../objects.js';
 import type { SoftIommufd } from '../soft-iommufd.js';
 import type { Caller } from './caller.js';
 import { type Command, runCommand } from './command.js';
 import { commands } from './commands.js';
+import { runContainerCall } from './container-calls.js';
 import { userArgument } from './user-argument.js';
 import { UserSpace } from './user-space.js';
 
@@ -50,7 +50,7 @@ export class SoftIommuFile {
     const user = userArgument(argument, this.#caller.space);
     const number = request & 0xff;
     if (number < IOMMUFD_CMD_BASE || number >= this.#numberEnd) {
-      throw fail('ENOTTY', 'ioctl', `0x${request.toString(16)}`);
+      return runContainerCall(this.#caller, request, user);
     }
     runCommand(this.#commands, request, this.#caller, user);
     return 0;
