@@ -63,7 +63,7 @@ int main(int argc, char **argv) {
   if (argc != 3) return 2;
   uint32_t count = (uint32_t)atoi(argv[1]);
   int dense = strcmp(argv[2], "dense") == 0;
-  /* As the pool of nodes is: anonymous, advised to huge pages after the first 2 MiB. */
+  /* As the pool of nodes is: anonymous, advised to huge pages. */
   size_t length = 1ull << 31;
   int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   words = mmap(NULL, length, PROT_READ | PROT_WRITE, flags, -1, 0);
@@ -71,8 +71,7 @@ int main(int argc, char **argv) {
   double *pages = malloc(count * sizeof *pages);
   addresses = malloc(ADDRESSES * sizeof *addresses);
   if (words == MAP_FAILED || !starts || !pages || !addresses) return 1;
-  size_t small = 2u << 20;
-  madvise((char *)words + small, length - small, MADV_HUGEPAGE);
+  madvise(words, length, MADV_HUGEPAGE);
   node_count = 1;
   root = node_count++;
   random_state = count;

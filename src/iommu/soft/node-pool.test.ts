@@ -37,14 +37,14 @@ describe('pool of table pages', () => {
     expect([payer.tablePages, pool.usedCount]).toEqual([2, 2]);
   });
 
-  test('huge pages are for what is beyond the first 2 MiB', () => {
+  test('huge pages are for a pool that is larger than one', () => {
     const views: Int32Array[] = [];
     const advise = (words: Int32Array): void => void views.push(words);
     new NodePool(2 * MiB, advise);
     expect(views).toEqual([]);
     const pool = new NodePool(6 * MiB, advise);
     expect(views.map((view) => [view.buffer, view.byteOffset, view.byteLength])).toEqual([
-      [pool.shared, 2 * MiB, 4 * MiB],
+      [pool.shared, 0, 6 * MiB],
     ]);
   });
 });

@@ -8,7 +8,7 @@ import { nodeWords } from './table-shape.js';
 /** Of one table page. */
 export const nodeBytes = nodeWords * 4;
 
-/** Tables up to here are walked as fast in pages of 4 KiB. */
+/** Pools up to here cannot fill a huge page. */
 const smallPoolBytes = 2 * MiB;
 
 /** The table pages that one user of one address space pays for. */
@@ -58,7 +58,7 @@ export class NodePool {
   /**
    * @param lengthBytes - Of the shared buffer; costs nothing until touched. At most 2 GiB.
    * @param advise - Gets what is best in huge pages: a random walk of large tables misses the TLB
-   *   less. Not the first 2 MiB, so that small tables stay small.
+   *   less. A pool that can grow large then takes 2 MiB at once.
    */
   constructor(lengthBytes: number, advise?: (words: Int32Array) => void) {
     assert(lengthBytes >= 2 * nodeBytes && lengthBytes <= 2 ** 31, `pool of ${lengthBytes} bytes`);
@@ -66,7 +66,7 @@ export class NodePool {
     this.shared = new SharedArrayBuffer(this.#nodeCount * nodeBytes);
     this.words = new Int32Array(this.shared);
     this.children = new Uint16Array(this.#nodeCount);
-    if (lengthBytes > smallPoolBytes) advise?.(this.words.subarray(smallPoolBytes / 4));
+    if (lengthBytes > smallPoolBytes) advise?.(this.words);
   }
 
   /** Nodes in use or waiting for an acknowledgement. */
