@@ -18,6 +18,8 @@ export interface DifferentialOptions {
   /** Only the random sequence that a mismatch was reported with. */
   readonly path?: string;
   readonly mismatchesMax: number;
+  readonly isRandomOnly: boolean;
+  readonly isUnshrunk: boolean;
   progress(text: string): void;
 }
 
@@ -32,7 +34,7 @@ export function runDifferential(options: DifferentialOptions): readonly Finding[
   const findings: Finding[] = [];
   const { tally, path } = options;
   const watch: Watcher = (call, step, deviation) => tally.count(call, step, deviation);
-  if (path === undefined) {
+  if (path === undefined && !options.isRandomOnly) {
     findings.push(...checkDeviations(options, watch), ...runEdges(options, watch));
     options.progress(`edges and deviations: ${tally.operations} operations`);
   }

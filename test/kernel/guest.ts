@@ -8,6 +8,7 @@ import { type Finding, runDifferential } from './differential.js';
 import { KernelSide } from './kernel-side.js';
 import { WorldMemory } from './memory.js';
 import { openFiles } from './open-files.js';
+import { runMutants } from './run-mutants.js';
 import { createSoftParts } from './soft-parts.js';
 import { SoftSide } from './soft-side.js';
 import { Tally } from './tally.js';
@@ -20,6 +21,9 @@ const { values } = parseArgs({
     path: { type: 'string' },
     mismatches: { type: 'string', default: '1' },
     commands: { type: 'string' },
+    mutants: { type: 'boolean', default: false },
+    'random-only': { type: 'boolean', default: false },
+    'no-shrink': { type: 'boolean', default: false },
   },
 });
 
@@ -33,30 +37,51 @@ function report({ title, lines, again }: Finding): void {
   say(`  again: npm run test:kernel -- ${again}`);
 }
 
+/** @returns How much is wrong. */
+function compare(): number {
+  const native = loadNative();
+  const memory = new WorldMemory(createOs());
+  const { files, descriptors } = openFiles(memory);
+  const parts = createSoftParts();
+  const tally = new Tally();
+  const only = values.commands === undefined ? undefined : new RegExp(values.commands);
+  const findings = runDifferential({
+    world: { memory, files },
+    sides: {
+      open: () => [new KernelSide(native, memory), new SoftSide(parts, memory, descriptors)],
+    },
+    commands: allCommands.filter(({ name }) => only === undefined || only.test(name)),
+    seed: Number(values.seed),
+    operations: Number(values.ops),
+    tally,
+    ...(values.path === undefined ? {} : { path: values.path }),
+    mismatchesMax: Number(values.mismatches),
+    isRandomOnly: values['random-only'],
+    isUnshrunk: values['no-shrink'],
+    progress: (text) => process.stderr.write(`${text}\n`),
+  });
+  for (const finding of findings) report(finding);
+  const isWhole =
+    findings.length === 0 &&
+    only === undefined &&
+    !values['random-only'] &&
+    Number(values.ops) >= fullLength;
+  const { notes, failures, lastLine } = verdictOf(tally, findings.length, isWhole);
+  for (const line of [...notes, ...failures]) say(line);
+  say(lastLine);
+  return findings.length + failures.length;
+}
+
+/** @returns How many mutants were not caught. */
+function huntMutants(): number {
+  let missed = 0;
+  for (const { name, caughtBy } of runMutants(values.seed, values.ops)) {
+    if (caughtBy === undefined) missed += 1;
+    say(`mutant: ${name}: ${caughtBy ?? 'NOT CAUGHT'}`);
+  }
+  return missed;
+}
+
 // Every errno of the soft iommufd is an Error; their stacks cost more than the calls.
 Error.stackTraceLimit = 0;
-const native = loadNative();
-const memory = new WorldMemory(createOs());
-const { files, descriptors } = openFiles(memory);
-const parts = createSoftParts();
-const tally = new Tally();
-const only = values.commands === undefined ? undefined : new RegExp(values.commands);
-const findings = runDifferential({
-  world: { memory, files },
-  sides: {
-    open: () => [new KernelSide(native, memory), new SoftSide(parts, memory, descriptors)],
-  },
-  commands: allCommands.filter(({ name }) => only === undefined || only.test(name)),
-  seed: Number(values.seed),
-  operations: Number(values.ops),
-  tally,
-  ...(values.path === undefined ? {} : { path: values.path }),
-  mismatchesMax: Number(values.mismatches),
-  progress: (text) => process.stderr.write(`${text}\n`),
-});
-for (const finding of findings) report(finding);
-const isWhole = findings.length === 0 && only === undefined && Number(values.ops) >= fullLength;
-const { notes, failures, lastLine } = verdictOf(tally, findings.length, isWhole);
-for (const line of [...notes, ...failures]) say(line);
-say(lastLine);
-process.exitCode = findings.length + failures.length === 0 ? 0 : 1;
+process.exitCode = (values.mutants ? huntMutants() : compare()) === 0 ? 0 : 1;

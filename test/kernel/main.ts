@@ -1,4 +1,5 @@
-// `npm run test:kernel -- [--ops N] [--seed N] [--path P] [--mismatches N]`: the same operations on
+// `npm run test:kernel -- [--ops N] [--seed N] [--path P] [--mismatches N]
+// [--mutants]`: the same operations on
 // the kernel's iommufd and on the soft one, in a virtual machine.
 
 import { rootPath } from '../tools/root.js';

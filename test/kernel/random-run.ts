@@ -18,6 +18,8 @@ export interface RandomRun {
   readonly tally: Tally;
   /** Shows just one counterexample again. */
   readonly path?: string;
+  /** A mismatch is reported as it is found, not the shortest that shows it. */
+  readonly isUnshrunk?: boolean;
   /** Goes on until it has found so many; 1 by default. */
   readonly mismatchesMax?: number;
   progress(done: number): void;
@@ -58,7 +60,8 @@ export function runRandom(run: RandomRun): readonly Found[] {
     const details = fc.check(fc.property(arbitrary, attempt), {
       seed,
       numRuns: sequencesPerBatch,
-      ...(run.path === undefined ? {} : { path: run.path, endOnFailure: true }),
+      ...(run.path === undefined ? {} : { path: run.path }),
+      endOnFailure: run.path !== undefined || run.isUnshrunk === true,
     });
     if (details.failed && last === undefined) throw details.errorInstance;
     if (details.failed) {
