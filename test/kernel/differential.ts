@@ -2,6 +2,7 @@
 import type { Call } from './call.js';
 import type { Command, World } from './command.js';
 import { shownDeviations } from './deviations.js';
+import type { Edge } from './edges/edge.js';
 import { allEdges } from './edges/index.js';
 import type { Step } from './lockstep.js';
 import { runRandom } from './random-run.js';
@@ -35,13 +36,15 @@ export function runDifferential(options: DifferentialOptions): readonly Finding[
   const { tally, path } = options;
   const watch: Watcher = (call, step, deviation) => tally.count(call, step, deviation);
   if (path === undefined && !options.isRandomOnly) {
-    findings.push(...checkDeviations(options, watch), ...runEdges(options, watch));
+    findings.push(...checkDeviations(options, watch));
+    findings.push(...runEdges(options, allEdges(options.commands), watch));
     options.progress(`edges and deviations: ${tally.operations} operations`);
   }
   const random = runRandom({
     ...options,
     operations: options.operations - tally.operations,
     mismatchesMax: options.mismatchesMax - findings.length,
+    onMismatch: ({ lines }) => options.progress(`a mismatch: ${lines.at(-1)}`),
     progress: (done) => options.progress(`${done} random operations`),
   });
   for (const { lines, seed, path: found, afterOperations } of random) {
@@ -51,9 +54,14 @@ export function runDifferential(options: DifferentialOptions): readonly Finding[
   return findings;
 }
 
-function runEdges({ world, sides, commands }: DifferentialOptions, watch: Watcher): Finding[] {
+/** Each up to its first mismatch. */
+export function runEdges(
+  { world, sides }: Pick<DifferentialOptions, 'world' | 'sides'>,
+  edges: readonly Edge[],
+  watch: Watcher,
+): Finding[] {
   const findings: Finding[] = [];
-  for (const { name, steps } of allEdges(commands)) {
+  for (const { name, steps } of edges) {
     const mismatch = runSequence(world, sides, steps, watch);
     if (mismatch !== undefined) findings.push({ ...mismatch, title: name, again: '--ops 0' });
   }

@@ -3,16 +3,23 @@
 import { parseArgs } from 'node:util';
 import { createOs } from '../../src/os/index.js';
 import { loadNative } from '../../src/os/native.js';
+import type { World } from './command.js';
 import { allCommands } from './commands/index.js';
-import { type Finding, runDifferential } from './differential.js';
+import { type Finding, runDifferential, runEdges } from './differential.js';
+import { privilegedEdges } from './edges/accounting.js';
 import { KernelSide } from './kernel-side.js';
 import { WorldMemory } from './memory.js';
 import { openFiles } from './open-files.js';
+import { runRestricted } from './restricted.js';
 import { runMutants } from './run-mutants.js';
+import type { Sides } from './sequence.js';
 import { createSoftParts } from './soft-parts.js';
 import { SoftSide } from './soft-side.js';
 import { Tally } from './tally.js';
 import { fullLength, verdictOf } from './verdict.js';
+
+/** What was done with every privilege, for the restricted process to go on with. */
+const tallyVariable = 'LESSOR_TALLY';
 
 const { values } = parseArgs({
   options: {
@@ -37,19 +44,41 @@ function report({ title, lines, again }: Finding): void {
   say(`  again: npm run test:kernel -- ${again}`);
 }
 
-/** @returns How much is wrong. */
-function compare(): number {
+interface Bench {
+  readonly world: World;
+  readonly sides: Sides;
+}
+
+function createBench(): Bench {
   const native = loadNative();
   const memory = new WorldMemory(createOs());
   const { files, descriptors } = openFiles(memory);
   const parts = createSoftParts();
-  const tally = new Tally();
-  const only = values.commands === undefined ? undefined : new RegExp(values.commands);
-  const findings = runDifferential({
+  return {
     world: { memory, files },
     sides: {
       open: () => [new KernelSide(native, memory), new SoftSide(parts, memory, descriptors)],
     },
+  };
+}
+
+/** What only the privileged can do; then the rest, restricted. */
+function comparePrivileged(): number {
+  const tally = new Tally();
+  const findings = runEdges(createBench(), privilegedEdges, (call, step, deviation) => {
+    tally.count(call, step, deviation);
+  });
+  for (const finding of findings) report(finding);
+  const env = { [tallyVariable]: tally.toText() };
+  return runRestricted(process.argv.slice(2), env) + findings.length;
+}
+
+/** @returns How much is wrong. */
+function compareRestricted(before: string): number {
+  const tally = Tally.fromText(before);
+  const only = values.commands === undefined ? undefined : new RegExp(values.commands);
+  const findings = runDifferential({
+    ...createBench(),
     commands: allCommands.filter(({ name }) => only === undefined || only.test(name)),
     seed: Number(values.seed),
     operations: Number(values.ops),
@@ -82,6 +111,12 @@ function huntMutants(): number {
   return missed;
 }
 
+function run(): number {
+  const before = process.env[tallyVariable];
+  if (before === undefined) return comparePrivileged();
+  return values.mutants ? huntMutants() : compareRestricted(before);
+}
+
 // Every errno of the soft iommufd is an Error; their stacks cost more than the calls.
 Error.stackTraceLimit = 0;
-process.exitCode = (values.mutants ? huntMutants() : compare()) === 0 ? 0 : 1;
+process.exitCode = run() === 0 ? 0 : 1;

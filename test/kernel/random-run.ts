@@ -8,6 +8,8 @@ import type { Tally } from './tally.js';
 
 const sequenceLengthMax = 100;
 const sequencesPerBatch = 10;
+/** For a batch, most of it to make a mismatch shorter. */
+const batchMsMax = 120_000;
 
 export interface RandomRun {
   readonly world: World;
@@ -22,6 +24,8 @@ export interface RandomRun {
   readonly isUnshrunk?: boolean;
   /** Goes on until it has found so many; 1 by default. */
   readonly mismatchesMax?: number;
+  /** Before it is made shorter. */
+  onMismatch(mismatch: Mismatch): void;
   progress(done: number): void;
 }
 
@@ -53,6 +57,7 @@ export function runRandom(run: RandomRun): readonly Found[] {
         run.tally.count(call, step, deviation);
       });
       if (mismatch === undefined) return true;
+      if (!isShrinking) run.onMismatch(mismatch);
       isShrinking = true;
       last = mismatch;
       return false;
@@ -60,6 +65,7 @@ export function runRandom(run: RandomRun): readonly Found[] {
     const details = fc.check(fc.property(arbitrary, attempt), {
       seed,
       numRuns: sequencesPerBatch,
+      interruptAfterTimeLimit: batchMsMax,
       ...(run.path === undefined ? {} : { path: run.path }),
       endOnFailure: run.path !== undefined || run.isUnshrunk === true,
     });

@@ -21,9 +21,12 @@ export class SoftSide implements Side {
 
   /** @param descriptors - What the calling process has open, beside what calls return. */
   constructor(parts: SoftParts, memory: WorldMemory, descriptors: readonly Fd[]) {
-    const { pool, extents, invalidation } = parts;
+    const { pool, extents, invalidation, lockedMemory } = parts;
     const userMemory = new WorldUserMemory(memory);
-    this.iommufd = new SoftIommufd({ pool, extents, invalidation, userMemory, keepsFiles: true });
+    this.iommufd = new SoftIommufd({
+      ...{ pool, extents, invalidation, lockedMemory, userMemory },
+      keepsFiles: true,
+    });
     this.#memory = memory;
     // The standard streams are open, too.
     for (const number of [0, 1, 2])

@@ -11,6 +11,28 @@ export class Tally {
   readonly successes = new Map<string, number>();
   readonly deviations = new Map<string, number>();
 
+  /** As text, to go on with in another process. */
+  toText(): string {
+    const { operations, succeeded } = this;
+    const maps = [this.pairs, this.successes, this.deviations].map((map) => [...map]);
+    return JSON.stringify({ operations, succeeded, maps });
+  }
+
+  static fromText(text: string): Tally {
+    const { operations, succeeded, maps } = JSON.parse(text) as {
+      operations: number;
+      succeeded: number;
+      maps: [string, number][][];
+    };
+    const tally = new Tally();
+    tally.operations = operations;
+    tally.succeeded = succeeded;
+    [tally.pairs, tally.successes, tally.deviations].forEach((map, index) => {
+      for (const [key, count] of maps[index]!) map.set(key, count);
+    });
+    return tally;
+  }
+
   count(call: Call, step: Step, deviation: string | undefined): void {
     const { result } = step.done;
     this.operations += 1;

@@ -1,5 +1,6 @@
 // Every hand-written edge.
 import type { Command } from '../command.js';
+import { accountingEdges } from './accounting.js';
 import { containerEdges } from './container.js';
 import { deviceEdges } from './devices.js';
 import type { Edge } from './edge.js';
@@ -7,5 +8,11 @@ import { entryEdges } from './entry.js';
 import { ioasEdges } from './ioas.js';
 
 export function allEdges(commands: readonly Command<never>[]): readonly Edge[] {
-  return [...entryEdges(commands), ...ioasEdges, ...containerEdges, ...deviceEdges];
+  return [
+    ...entryEdges(commands),
+    ...ioasEdges,
+    ...containerEdges,
+    ...deviceEdges,
+    ...accountingEdges,
+  ];
 }
