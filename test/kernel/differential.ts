@@ -38,6 +38,7 @@ export function runDifferential(options: DifferentialOptions): readonly Finding[
   if (path === undefined && !options.isRandomOnly) {
     findings.push(...checkDeviations(options, watch));
     findings.push(...runEdges(options, allEdges(options.commands), watch));
+    for (const { title, lines } of findings) options.progress(`${title}: ${lines.at(-1)}`);
     options.progress(`edges and deviations: ${tally.operations} operations`);
   }
   const random = runRandom({

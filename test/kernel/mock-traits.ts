@@ -17,6 +17,8 @@ export const mockFlags = { noDirty: 1, pasid: 4 } as const;
 
 const aperture = { start: 0x100_0000n, last: 0x7fff_ffffn };
 const pasidBits = 20;
+/** Every power of two from 2 KiB to 64 GiB. */
+const leafSizes = 0x1f_ffff_f800n;
 const hwInfoType = 0xfeed_beef;
 const hwInfoValue = 0xdead_beef;
 const dataType = 0xdead;
@@ -55,11 +57,13 @@ export function mockTraits(flags: number): UnitTraits {
       return pasid !== undefined || hasDirtyTracking || !format.hasDirtyTracking;
     },
   });
+  const format = { ...traits.format, leafSizes, enforcesCoherency: false };
   return {
     ...traits,
+    format,
     formatOf: (data) => {
       if (readData(data).table !== 0) throw fail('EOPNOTSUPP', 'table');
-      return traits.format;
+      return format;
     },
   };
 }
