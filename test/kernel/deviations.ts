@@ -40,7 +40,7 @@ export const deviations: Readonly<Record<string, ShownDeviation | HiddenDeviatio
       step(pasidAttach, { mock: { raw: 2 }, pasid: 1, target: { raw: 5 } }),
     ],
     matches: ({ name }, { one, other }) => {
-      // A mock without PASIDs counts as one with PASID 0 alone: only that the errno differs is seen.
+      // A mock without PASIDs has PASID 0 alone: all that shows is another errno.
       return name === 'pasid attach' && one === 'EINVAL' && other === 'EOPNOTSUPP';
     },
   },

@@ -31,6 +31,7 @@ export function verdictOf(tally: Tally, mismatchCount: number, isWhole: boolean)
       ...unreachable.map(
         ({ pair, reason }) => `listed, and not to be had here: ${pair}: ${reason}`,
       ),
+      ...(isWhole ? [] : missing.map((pair) => `listed, and not reached this time: ${pair}`)),
       ...unlisted.sort().map((pair) => `reached, and not listed: ${pair}`),
     ],
     failures,

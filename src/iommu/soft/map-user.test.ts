@@ -70,6 +70,14 @@ describe('MAP', () => {
     expect([world.extents.count, world.arena.rangeCount]).toEqual([0, 0]);
   });
 
+  test('addresses that no process has are EFAULT for a device', () => {
+    const world = setUp();
+    attachOne(world, world.ioasId);
+    for (const userVa of [1n << 47n, 1n << 53n, 1n << 63n]) {
+      expect(world.map({ userVa })).toBe('EFAULT');
+    }
+  });
+
   test('the address decides where an automatic map may go', () => {
     const { map } = setUp();
     expect(map({ flags: R, length: BigInt(2 * MiB), userVa: 0x40_0000n })).toBe(0x20_0000n);

@@ -100,7 +100,14 @@ function within(extent: Extent, start: number, end: number): Run {
 function pageSpan(area: Area, call: string): { readonly from: number; readonly to: number } {
   const start = Number(area.sourceStart);
   const end = start + area.end - area.at;
-  if (end > sourceEnd) throw fail('EINVAL', call, 'beyond what can be placed');
+  if (end > sourceEnd) {
+    // No process has memory there.
+    throw fail(
+      area.pages?.kind === 'user' ? 'EFAULT' : 'EINVAL',
+      call,
+      'beyond what can be placed',
+    );
+  }
   if (isAligned(start, pageBytes) && isAligned(end, pageBytes)) return { from: start, to: end };
   return { from: roundDown(start, pageBytes), to: roundUp(end, pageBytes) };
 }

@@ -6,6 +6,7 @@ import { ioasCommands } from './ioas.js';
 import { mapCommands } from './map.js';
 import { mockCommands } from './mock.js';
 import { optionCommands } from './options.js';
+import { viommuCommands } from './viommu.js';
 
 export const allCommands: readonly Command<never>[] = [
   ...ioasCommands,
@@ -14,4 +15,5 @@ export const allCommands: readonly Command<never>[] = [
   ...mockCommands,
   ...hwptCommands,
   ...faultCommands,
+  ...viommuCommands,
 ];

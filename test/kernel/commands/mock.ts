@@ -30,10 +30,10 @@ export const op = {
   pasidCheckHwpt: 21,
 } as const;
 
-/** The mock fakes a failure for the PASID 1024 only. */
+/** Not 1024, for which the mock fakes a failure, and not 0, which is a listed deviation. */
 const pasid = draw.weighted(
   [12, draw.among(1, 2, 3)],
-  [1, draw.among(0, 0xf_ffff, 0x10_0000, draw.u32Max)],
+  [1, draw.among(0xf_ffff, 0x10_0000, draw.u32Max)],
 );
 
 const hex = (value: bigint | number) => `0x${value.toString(16)}`;
