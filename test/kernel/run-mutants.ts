@@ -12,8 +12,9 @@ export interface MutantResult {
   readonly caughtBy: string | undefined;
 }
 
-export function runMutants(seed: string, operations: string): MutantResult[] {
-  return mutants.map(({ name }, index) => {
+/** One after the other. */
+export function* runMutants(seed: string, operations: string): Generator<MutantResult> {
+  for (const [index, { name }] of mutants.entries()) {
     const options = ['--random-only', '--no-shrink', '--seed', seed, '--ops', operations];
     const { stdout, status, stderr } = spawnSync(
       process.execPath,
@@ -23,8 +24,8 @@ export function runMutants(seed: string, operations: string): MutantResult[] {
     if (status !== 0 && status !== 1) throw new Error(`the mutant "${name}" failed: ${stderr}`);
     const lines = stdout.split('\n');
     const title = lines.findIndex((line) => line.startsWith('MISMATCH'));
-    if (title < 0) return { name, caughtBy: undefined };
     const differing = lines.slice(title).find((line) => line.includes('they differ'));
-    return { name, caughtBy: `${lines[title]} ${differing?.trim() ?? ''}` };
-  });
+    const caughtBy = title < 0 ? undefined : `${lines[title]} ${differing?.trim() ?? ''}`;
+    yield { name, caughtBy };
+  }
 }
