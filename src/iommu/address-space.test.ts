@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { GiB, type Iova, MiB } from '../base/units.js';
 import { openAddressSpaces } from './address-space.js';
-import type { Iommufd } from './iommufd.js';
+import type { SpaceCalls } from './iommufd.js';
 import { DeviceIommu, faultReasonOf } from './soft/device-iommu.js';
 import { nodeBytes } from './soft/node-pool.js';
 import { createSoftIommu, type SoftIommuOptions } from './soft/soft-iommu.js';
@@ -403,7 +403,7 @@ describe('address spaces against a map of pages', () => {
 });
 
 /** An iommufd as the kernel's is: without the calls that are there for speed. */
-function exactOnly(iommufd: Iommufd): Iommufd {
+function exactOnly(iommufd: SpaceCalls): SpaceCalls {
   return new Proxy(iommufd, {
     get(target, name) {
       if (name === 'ioasMapLow' || name === 'ioasUnmapLow') return undefined;

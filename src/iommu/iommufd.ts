@@ -79,68 +79,10 @@ export interface FaultQueue extends Disposable {
   close(): void;
 }
 
-/** Calls for address spaces beyond those that every lease needs. */
-export interface IoasCalls {
-  /**
-   * Maps memory of the calling process. All or nothing.
-   *
-   * @returns The IOVA. @throws OsError
-   */
-  ioasMap(request: MapRequest): bigint;
-  /** @returns The destination IOVA. @throws OsError */
-  ioasCopy(request: CopyRequest): bigint;
-  /** @returns The value, set or got. @throws OsError */
-  option(request: OptionRequest): bigint;
-  /** All file mappings of the context belong to the calling process from now on. @throws OsError */
-  changeProcess(): void;
-  /** @returns The id of the IOAS for container calls. @throws OsError */
-  vfioIoas(request: VfioIoasRequest): number;
-}
-
-/** Calls for what devices see beyond an attach. */
-export interface HwptCalls {
-  /** @throws OsError `EOPNOTSUPP`, `ENOENT` */
-  hwInfo(request: HwInfoRequest): HwInfo;
-  /** Errors of single entries are in the result. @throws OsError */
-  hwptInvalidate(request: HwptInvalidateRequest): HwptInvalidateResult;
-  /** @throws OsError `EOPNOTSUPP`, `ENOENT` */
-  setDirtyTracking(request: SetDirtyTrackingRequest): void;
-  /** Sets bits for what devices wrote, and forgets it unless NO_CLEAR. @throws OsError */
-  getDirtyBitmap(request: DirtyBitmapRequest): void;
-  /** @throws OsError `EOPNOTSUPP` */
-  faultQueueAlloc(flags?: number): { readonly faultId: number; readonly queue: FaultQueue };
-}
-
-/** The legacy container, over the IOAS of `vfioIoas` or by the type1 driver. */
-export interface VfioContainer {
-  apiVersion(): number;
-  /** 0: not supported. @throws OsError `ENODEV` */
-  checkExtension(extension: number): number;
-  /** @throws OsError `EINVAL`, `ENODEV` */
-  setIommu(type: number): void;
-  /** @throws OsError */
-  mapDma(request: DmaMapRequest): void;
-  /**
-   * What was removed is reported also with an error of the removal itself.
-   *
-   * @throws OsError when nothing is reported
-   */
-  unmapDma(request: DmaUnmapRequest): DmaUnmapResult;
-  /** @throws OsError `ENODEV` */
-  containerInfo(): ContainerInfo;
-}
-
-export interface Iommufd extends HwptCalls, Disposable {
+/** Calls that the address spaces of leases are made with: what stands in for an iommufd there. */
+export interface SpaceCalls {
   /** @throws OsError `EOPNOTSUPP` */
   ioasAlloc(flags?: number): number;
-  /** What a map may use. @throws OsError `ENOENT` */
-  ioasIovaRanges(ioasId: number, rangesMax: number): IovaRangesResult;
-  /**
-   * Replaces the list of ranges for automatic placement, checking each as it comes.
-   *
-   * @throws OsError
-   */
-  ioasAllowIovas(ioasId: number, ranges: Iterable<IovaRange>): void;
   /**
    * Maps a file. All or nothing.
    *
@@ -188,3 +130,65 @@ export interface Iommufd extends HwptCalls, Disposable {
   /** Calls back for mappings whose memory was truncated. */
   onMemoryGone(listener: (event: MemoryGone) => void): Disposable;
 }
+
+/** Calls for address spaces beyond those that every lease needs. */
+export interface IoasCalls {
+  /** What a map may use. @throws OsError `ENOENT` */
+  ioasIovaRanges(ioasId: number, rangesMax: number): IovaRangesResult;
+  /**
+   * Replaces the list of ranges for automatic placement, checking each as it comes.
+   *
+   * @throws OsError
+   */
+  ioasAllowIovas(ioasId: number, ranges: Iterable<IovaRange>): void;
+  /**
+   * Maps memory of the calling process. All or nothing.
+   *
+   * @returns The IOVA. @throws OsError
+   */
+  ioasMap(request: MapRequest): bigint;
+  /** @returns The destination IOVA. @throws OsError */
+  ioasCopy(request: CopyRequest): bigint;
+  /** @returns The value, set or got. @throws OsError */
+  option(request: OptionRequest): bigint;
+  /** All file mappings of the context belong to the calling process from now on. @throws OsError */
+  changeProcess(): void;
+  /** @returns The id of the IOAS for container calls. @throws OsError */
+  vfioIoas(request: VfioIoasRequest): number;
+}
+
+/** Calls for what devices see beyond an attach. */
+export interface HwptCalls {
+  /** @throws OsError `EOPNOTSUPP`, `ENOENT` */
+  hwInfo(request: HwInfoRequest): HwInfo;
+  /** Every refusal is in the result, with how many entries were handled before it. */
+  hwptInvalidate(request: HwptInvalidateRequest): HwptInvalidateResult;
+  /** @throws OsError `EOPNOTSUPP`, `ENOENT` */
+  setDirtyTracking(request: SetDirtyTrackingRequest): void;
+  /** Sets bits for what devices wrote, and forgets it unless NO_CLEAR. @throws OsError */
+  getDirtyBitmap(request: DirtyBitmapRequest): void;
+  /** @throws OsError `EOPNOTSUPP` */
+  faultQueueAlloc(flags?: number): { readonly faultId: number; readonly queue: FaultQueue };
+}
+
+/** The legacy container, over the IOAS of `vfioIoas` or by the type1 driver. */
+export interface VfioContainer {
+  apiVersion(): number;
+  /** 0: not supported. @throws OsError `ENODEV` */
+  checkExtension(extension: number): number;
+  /** @throws OsError `EINVAL`, `ENODEV` */
+  setIommu(type: number): void;
+  /** @throws OsError */
+  mapDma(request: DmaMapRequest): void;
+  /**
+   * What was removed is reported also with an error of the removal itself.
+   *
+   * @throws OsError when nothing is reported
+   */
+  unmapDma(request: DmaUnmapRequest): DmaUnmapResult;
+  /** @throws OsError `ENODEV` */
+  containerInfo(): ContainerInfo;
+}
+
+/** All calls of one context. */
+export interface Iommufd extends SpaceCalls, IoasCalls, HwptCalls, VfioContainer, Disposable {}

@@ -8,7 +8,7 @@ import {
   IOMMU_IOAS_MAP_READABLE,
   IOMMU_IOAS_MAP_WRITEABLE,
 } from '../uapi/iommufd.js';
-import type { IommuDevice, Iommufd } from './iommufd.js';
+import type { IommuDevice, SpaceCalls } from './iommufd.js';
 import { type LowMapRequest, u64Max } from './requests.js';
 import type { Access, AddressSpace, DmaAccount, DmaMapping, DmaMemory } from './types.js';
 
@@ -16,7 +16,7 @@ import type { Access, AddressSpace, DmaAccount, DmaMapping, DmaMemory } from './
 const unmapsPerTurn = 512;
 
 export interface AddressSpacesOptions {
-  readonly iommufd: Iommufd;
+  readonly iommufd: SpaceCalls;
   /** The function, bound. Not owned. */
   readonly device: IommuDevice;
   /** Mappings of one address space or share. */
@@ -252,7 +252,7 @@ function checkAligned(value: number, pageBytes: number): void {
 }
 
 /** For an iommufd that takes bigints alone. */
-function mapExactly(iommufd: Iommufd, request: LowMapRequest): void {
+function mapExactly(iommufd: SpaceCalls, request: LowMapRequest): void {
   const { ioasId, fd, account } = request;
   const flags = IOMMU_IOAS_MAP_FIXED_IOVA | request.flags;
   const iova = BigInt(request.iova);

@@ -1,5 +1,4 @@
 // Page tables of the kernel's devices, what it says of its IOMMU, and dirty pages.
-import { OsError } from '../../base/errors.js';
 import * as uapi from '../../uapi/iommufd.js';
 import type {
   DirtyBitmapRequest,
@@ -73,7 +72,7 @@ export function hwptInvalidate(
   const data = wholeOf(request.data);
   // It would read on behind them.
   if (data !== undefined && data.length < request.entryLen * request.entryNum) {
-    throw new OsError('EFAULT', name, 'fewer bytes than the entries have');
+    return { handledCount: 0, errno: 'EFAULT' };
   }
   const { value, errno } = calls.tryCall(name, uapi.IOMMU_HWPT_INVALIDATE, codec, {
     size: codec.sizeBytes,
@@ -84,7 +83,9 @@ export function hwptInvalidate(
     entry_num: request.entryNum,
     __reserved: 0,
   });
-  return { handledCount: value.entry_num, errno };
+  // Refused before the kernel came to write how many: the structure is as it was given.
+  const isSilent = errno !== undefined && value.entry_num === request.entryNum;
+  return { handledCount: isSilent ? 0 : value.entry_num, errno };
 }
 
 export function setDirtyTracking(

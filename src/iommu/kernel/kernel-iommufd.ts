@@ -8,14 +8,7 @@ import {
   VFIO_GET_API_VERSION,
   VFIO_SET_IOMMU,
 } from '../../uapi/vfio-requests.js';
-import type {
-  FaultQueue,
-  IoasCalls,
-  IommuDevice,
-  Iommufd,
-  MemoryGone,
-  VfioContainer,
-} from '../iommufd.js';
+import type { FaultQueue, IommuDevice, Iommufd, MemoryGone } from '../iommufd.js';
 import type * as requests from '../requests.js';
 import { KernelCalls } from './calls.js';
 import * as container from './kernel-container.js';
@@ -30,7 +23,7 @@ const O_RDWR = 2;
  * Every call is an ioctl of this thread, and waits as long as the kernel does: a map pins memory, a
  * destroy waits for calls of other threads. Errnos are the kernel's.
  */
-export class KernelIommufd implements Iommufd, IoasCalls, VfioContainer {
+export class KernelIommufd implements Iommufd {
   readonly #calls: KernelCalls;
 
   /** @param fd - Of /dev/iommu. Owned. */

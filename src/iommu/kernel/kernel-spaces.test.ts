@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { OsError } from '../../base/errors.js';
 import { GiB, type Iova, MiB } from '../../base/units.js';
 import { Fd } from '../../os/fd.js';
-import type { IommuDevice, Iommufd } from '../iommufd.js';
+import type { IommuDevice, SpaceCalls } from '../iommufd.js';
 import type { MapFileRequest, UnmapRequest } from '../requests.js';
 import { FakeIoctl } from '../testing/fake-ioctl.js';
 import type { AddressSpace, DmaAccount } from '../types.js';
@@ -12,7 +12,7 @@ import type { SpaceThread } from './space-thread.js';
 import type { RequestMessage, WorkerMessage } from './worker-messages.js';
 
 /** Says what it is told to do, in order. */
-class RecordingIommufd implements Iommufd {
+class RecordingIommufd implements SpaceCalls {
   readonly log: string[] = [];
   readonly mapped = new Map<string, bigint>();
   /** Called before each map. */
@@ -26,25 +26,6 @@ class RecordingIommufd implements Iommufd {
   hwptAlloc(): number {
     return this.ioasAlloc();
   }
-  ioasIovaRanges(): never {
-    throw new OsError('ENOTTY', 'not asked for');
-  }
-  hwInfo(): never {
-    return this.ioasIovaRanges();
-  }
-  hwptInvalidate(): never {
-    return this.ioasIovaRanges();
-  }
-  setDirtyTracking(): never {
-    return this.ioasIovaRanges();
-  }
-  getDirtyBitmap(): never {
-    return this.ioasIovaRanges();
-  }
-  faultQueueAlloc(): never {
-    return this.ioasIovaRanges();
-  }
-  ioasAllowIovas(): void {}
   ioasMapFile(request: MapFileRequest): bigint {
     const { ioasId, iova, length, fd } = request;
     this.log.push(`map ${ioasId} ${iova / BigInt(MiB)}+${Number(length) / MiB}`);
@@ -66,7 +47,6 @@ class RecordingIommufd implements Iommufd {
   onMemoryGone(): Disposable {
     return { [Symbol.dispose]: () => undefined };
   }
-  [Symbol.dispose](): void {}
 }
 
 const aperture = { start: 0n, last: 2n ** 48n - 1n };

@@ -2,7 +2,7 @@
 import { LessorError } from '../../base/errors.js';
 import type { Fd } from '../../os/fd.js';
 import { type AddressSpaces, openAddressSpaces } from '../address-space.js';
-import type { IommuDevice, Iommufd } from '../iommufd.js';
+import type { IommuDevice, SpaceCalls } from '../iommufd.js';
 import type { DmaMapping } from '../types.js';
 import { JobQueue } from './job-queue.js';
 import { CloseJob, MapJob, type Space, type SpaceJob, UnmapJob } from './space-jobs.js';
@@ -14,7 +14,7 @@ import {
 } from './worker-messages.js';
 
 export interface SpaceServerOptions {
-  readonly iommufd: Iommufd;
+  readonly iommufd: SpaceCalls;
   /** Not owned. */
   readonly device: IommuDevice;
   /** Names a descriptor of the main thread without owning it. */

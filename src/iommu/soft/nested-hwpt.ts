@@ -1,13 +1,12 @@
 // A nested HWPT: a guest's own tables in front of a nest parent. Its life and its rules are here;
 // what the tables say only the hardware knows, so that in software no DMA passes through one.
+import type { OsError } from '../../base/errors.js';
 import type { HwptInvalidateRequest, HwptInvalidateResult } from '../requests.js';
 import type { SoftContext } from './context.js';
 import type { FaultObject } from './fault-object.js';
 import type { Hwpt } from './hwpt.js';
-import { fail } from './objects.js';
 import type { NestedTable, TableFormat } from './traits.js';
 
-const call = 'IOMMU_HWPT_INVALIDATE';
 const entryBytesMax = 4096;
 const entriesMax = 2 ** 19;
 
@@ -54,16 +53,18 @@ export function invalidateHwpt(
   request: HwptInvalidateRequest,
 ): HwptInvalidateResult {
   const { dataType, entryLen, entryNum, data } = request;
-  if (entryNum > 0 && (data === undefined || entryLen === 0)) {
-    throw fail('EINVAL', call, 'entries without bytes');
-  }
-  if (entryNum > 0 && (entryLen > entryBytesMax || entryNum > entriesMax)) {
-    throw fail('EINVAL', call, 'too much at once');
+  if (entryNum > 0) {
+    const hasBytes = data !== undefined && entryLen > 0;
+    if (!hasBytes || entryLen > entryBytesMax || entryNum > entriesMax) return refused('EINVAL');
   }
   const hwpt = context.objects.get(request.hwptId);
-  if (hwpt === undefined) throw fail('ENOENT', call, `object ${request.hwptId}`);
-  if (hwpt.kind !== 'nested') throw fail('EINVAL', call, 'no nested HWPT');
+  if (hwpt === undefined) return refused('ENOENT');
+  if (hwpt.kind !== 'nested') return refused('EINVAL');
   const { table } = hwpt;
-  if (table.invalidate === undefined) throw fail('EOPNOTSUPP', call, 'nothing to invalidate');
+  if (table.invalidate === undefined) return refused('EOPNOTSUPP');
   return table.invalidate({ dataType, entryLen, entryNum, entries: data ?? new Uint8Array() });
+}
+
+function refused(errno: OsError['errno']): HwptInvalidateResult {
+  return { handledCount: 0, errno };
 }

@@ -1,7 +1,7 @@
 // iommufd in software: the same calls, in the same order of checks, over page tables that a device
 // worker walks. @see linux Documentation/userspace-api/iommufd.rst
 import { Listeners } from '../../base/listeners.js';
-import type { IoasCalls, Iommufd, MemoryGone, VfioContainer } from '../iommufd.js';
+import type { Iommufd, MemoryGone } from '../iommufd.js';
 import type {
   ContainerInfo,
   CopyRequest,
@@ -76,7 +76,7 @@ export interface SoftIommufdOptions {
   };
 }
 
-export class SoftIommufd implements Iommufd, IoasCalls, VfioContainer {
+export class SoftIommufd implements Iommufd {
   readonly #context: SoftContext;
   readonly #container: SoftContainer;
   readonly #goneListeners = new Listeners<MemoryGone>();
