@@ -13,7 +13,8 @@ export function changeProcess(context: SoftContext): void {
     if (ioas.kind !== 'ioas') continue;
     for (const { pages } of ioas.areas) {
       if (pages === undefined) continue;
-      if (pages.kind !== 'file') throw fail('EINVAL', call, 'memory that is no file');
+      const isFile = pages.kind === 'file' || pages.kind === 'no memory';
+      if (!isFile) throw fail('EINVAL', call, 'memory that is no file');
       sources.add(pages);
     }
   }

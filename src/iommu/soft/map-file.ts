@@ -21,8 +21,10 @@ import { Pages, unreachablePages } from './pages.js';
 
 const call = 'IOMMU_IOAS_MAP_FILE';
 
-/** `fd` absent: unreachable memory. */
-export type MapRequest = Omit<MapFileRequest, 'fd'> & { readonly fd: Fd | undefined };
+/** `fd` absent: unreachable memory. `no memory`: a file that is open and has none. */
+export type MapRequest = Omit<MapFileRequest, 'fd'> & {
+  readonly fd: Fd | 'no memory' | undefined;
+};
 
 /** Checks in the order that decides the errno; then maps all or nothing. Returns the IOVA. */
 export function mapFile(context: SoftContext, request: MapRequest): bigint {
@@ -31,11 +33,19 @@ export function mapFile(context: SoftContext, request: MapRequest): bigint {
   const ioas = findIoas(context, request.ioasId, call);
   if (length === 0n) throw fail('EINVAL', call, 'length 0');
   if (start > u64Max - length + 1n) throw fail('EOVERFLOW', call, 'start + length');
-  if (fd !== undefined && !fd.isOpen) throw fail('EBADF', call, 'closed descriptor');
+  const file = fd === 'no memory' ? undefined : fd;
+  if (file !== undefined && !file.isOpen) throw fail('EBADF', call, 'closed descriptor');
   checkSourceLength(length, call);
   const what = { flags, iova: request.iova, length, source: start, account: request.account };
-  const createPages = () => pagesOf(context, ioas, fd, flags);
-  return mapSource(context, ioas, what, createPages, call, fd);
+  const createPages = () =>
+    fd === 'no memory' ? noMemory(context, flags) : pagesOf(context, ioas, file, flags);
+  return mapSource(context, ioas, what, createPages, call, file);
+}
+
+function noMemory({ payment }: SoftContext, flags: number): Pages {
+  const pages = new Pages('no memory', (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0, undefined);
+  pages.payer = payment?.newPayer();
+  return pages;
 }
 
 function pagesOf(

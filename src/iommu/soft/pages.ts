@@ -9,8 +9,11 @@ import type { Area } from './area.js';
 import type { Extent, ExtentUser } from './extents.js';
 import type { HeldFile } from './held-file.js';
 
-/** `unreachable`: only messages reach it. `window`: of a device, and may be taken away. */
-export type PagesKind = 'file' | 'user' | 'unreachable' | 'window';
+/**
+ * `no memory`: a file that has none, which shows when it is placed. `unreachable`: only messages
+ * reach it. `window`: of a device, and may be taken away.
+ */
+export type PagesKind = 'file' | 'no memory' | 'user' | 'unreachable' | 'window';
 
 /** Some placed memory that an area holds; `extents` are in the bytes of a file. */
 export class Pin implements ExtentUser {
@@ -56,7 +59,7 @@ export class Pages {
 
   /** True when areas can give up their placed memory and find it again. */
   get canPlaceAgain(): boolean {
-    return this.file !== undefined || this.kind === 'user';
+    return this.file !== undefined || this.kind === 'user' || this.kind === 'no memory';
   }
 
   /** It was taken away for good: its areas lead nowhere, and block their addresses. */

@@ -67,6 +67,7 @@ export class Placing {
       this.#placeUser(at, end);
       return;
     }
+    if (kind === 'no memory') throw fail('EINVAL', this.#call, 'a file without memory');
     assert(file !== undefined, 'what no area has placed has a file');
     this.#placeFile(at, file.fd, at, end - at);
   }

@@ -139,6 +139,14 @@ export class SoftIommufd implements Iommufd {
     return mapFile(this.#context, request);
   }
 
+  /**
+   * As `ioasMapFile` for an open file that is no memory, which only shows when a device is to see
+   * it: `EINVAL` then.
+   */
+  ioasMapNoMemory(request: Omit<MapFileRequest, 'fd'>): bigint {
+    return mapFile(this.#context, { ...request, fd: 'no memory' });
+  }
+
   ioasMapUnreachable(request: Omit<MapFileRequest, 'fd' | 'start'>): bigint {
     const { flags, ioasId, length, iova, account } = request;
     const whole = { flags, ioasId, fd: undefined, start: 0n, length, iova, account };

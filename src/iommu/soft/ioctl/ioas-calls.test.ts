@@ -14,6 +14,7 @@ import {
 } from '../../../uapi/iommufd-ioas.js';
 import { IOMMU_IOAS_ALLOC, IOMMU_IOAS_MAP_FILE } from '../../../uapi/iommufd-requests.js';
 import { u64Max } from '../../requests.js';
+import { errnoOf } from '../../testing/ioas-world.js';
 import { createSoftCaller } from '../../testing/soft-caller.js';
 
 const FIXED = 1;
@@ -213,5 +214,31 @@ describe('IOMMU_IOAS_MAP_FILE and IOMMU_IOAS_UNMAP', () => {
     expect(call(iommuIoasMapFile, { ...good, fd: -1, start: u64Max }).result).toBe('EOVERFLOW');
     // Placement comes after it.
     expect(call(iommuIoasMapFile, { ...good, fd: -1, iova: u64Max - 1n }).result).toBe('EBADF');
+  });
+
+  test('an open file that is no memory is taken, until a device is to see it', () => {
+    const world = setUp();
+    const { call, files, file, good, iommufd, ioasId } = world;
+    const fds = [
+      files.add({ kind: 'fault queue', queue: iommufd.faultQueueAlloc().queue }),
+      files.add({ kind: 'iommufd', file }),
+    ];
+    for (const [index, fd] of fds.entries()) {
+      const request = { ...good, fd, iova: good.iova + BigInt(index) * PAGE };
+      expect(call(iommuIoasMapFile, request).result).toBe(0);
+      expect(call(iommuIoasMapFile, request).result).toBe('EEXIST');
+    }
+    const copy = { flags: good.flags, length: PAGE, src_iova: good.iova, dst_iova: 0x20000n };
+    const ids = { dst_ioas_id: ioasId, src_ioas_id: ioasId };
+    expect(call(iommuIoasCopy, { ...copy, ...ids }).result).toBe(0);
+    iommufd.changeProcess();
+    const device = iommufd.bind(world.createUnit());
+    const attach = () => errnoOf(() => device.attach(ioasId));
+    expect(attach()).toBe('EINVAL');
+    const all = { ioas_id: ioasId, iova: 0n, length: u64Max };
+    expect(call(iommuIoasUnmap, all).fields.length).toBe(3n * PAGE);
+    expect(attach()).toBeTypeOf('number');
+    for (const fd of fds) expect(call(iommuIoasMapFile, { ...good, fd }).result).toBe('EINVAL');
+    expect(call(iommuIoasUnmap, all).fields.length).toBe(0n);
   });
 });

@@ -13,7 +13,6 @@ import {
   IOMMU_IOAS_UNMAP,
 } from '../../../uapi/iommufd-requests.js';
 import { checkReserved, command } from './command.js';
-import type { SoftFiles } from './soft-files.js';
 
 export const map = command(IOMMU_IOAS_MAP, iommuIoasMap, ({ iommufd, account }, fields, reply) => {
   checkReserved('IOMMU_IOAS_MAP', fields.__reserved);
@@ -27,8 +26,12 @@ export const mapFile = command(
   iommuIoasMapFile,
   ({ iommufd, files, account }, fields, reply) => {
     const { flags, ioas_id: ioasId, start, length, iova } = fields;
-    const fd = memoryOf(files, fields.fd);
-    const mapped = iommufd.ioasMapFile({ flags, ioasId, fd, start, length, iova, account });
+    const file = files.get(fields.fd);
+    const request = { flags, ioasId, start, length, iova, account };
+    const mapped =
+      file === undefined || file.kind === 'memory'
+        ? iommufd.ioasMapFile({ ...request, fd: file?.fd ?? closedFile() })
+        : iommufd.ioasMapNoMemory(request);
     reply({ ...fields, iova: mapped });
   },
 );
@@ -56,10 +59,8 @@ export const unmap = command(IOMMU_IOAS_UNMAP, iommuIoasUnmap, ({ iommufd }, fie
   reply({ ...fields, length: removed });
 });
 
-/** A closed descriptor for what is not open, so that `EBADF` comes in its turn. */
-function memoryOf(files: SoftFiles, number: number): Fd {
-  const file = files.get(number);
-  if (file?.kind === 'memory') return file.fd;
+/** For what is not open: its `EBADF` comes in its turn. */
+function closedFile(): Fd {
   const closed = new Fd({ close: () => 0, duplicate: () => -9 }, 0);
   closed.close();
   return closed;
