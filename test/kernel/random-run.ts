@@ -8,8 +8,8 @@ import type { Tally } from './tally.js';
 
 const sequenceLengthMax = 100;
 const sequencesPerBatch = 10;
-/** For a batch, most of it to make a mismatch shorter. */
-const batchMsMax = 120_000;
+/** For making a mismatch shorter. */
+const shrinkMsMax = 100_000;
 
 export interface RandomRun {
   readonly world: World;
@@ -49,7 +49,9 @@ export function runRandom(run: RandomRun): readonly Found[] {
     const seed = run.path === undefined ? run.seed * 1_000_003 + batch : run.seed;
     let isShrinking = false;
     let last: Mismatch | undefined;
+    let shrinkEndMs = Infinity;
     const attempt = (operations: readonly Operation[]) => {
+      if (performance.now() > shrinkEndMs) return true;
       const whole = isShrinking ? operations : operations.slice(0, run.operations - done);
       const mismatch = runSequence(run.world, run.sides, whole, (call, step, deviation) => {
         if (isShrinking) return;
@@ -57,7 +59,10 @@ export function runRandom(run: RandomRun): readonly Found[] {
         run.tally.count(call, step, deviation);
       });
       if (mismatch === undefined) return true;
-      if (!isShrinking) run.onMismatch(mismatch);
+      if (!isShrinking) {
+        run.onMismatch(mismatch);
+        shrinkEndMs = performance.now() + shrinkMsMax;
+      }
       isShrinking = true;
       last = mismatch;
       return false;
@@ -65,7 +70,6 @@ export function runRandom(run: RandomRun): readonly Found[] {
     const details = fc.check(fc.property(arbitrary, attempt), {
       seed,
       numRuns: sequencesPerBatch,
-      interruptAfterTimeLimit: batchMsMax,
       ...(run.path === undefined ? {} : { path: run.path }),
       endOnFailure: run.path !== undefined || run.isUnshrunk === true,
     });
