@@ -7,6 +7,7 @@ import type { World } from './command.js';
 import { allCommands } from './commands/index.js';
 import { type Finding, runDifferential, runEdges } from './differential.js';
 import { privilegedEdges } from './edges/accounting.js';
+import { runFaultMatrix } from './fault-matrix/run.js';
 import { KernelSide } from './kernel-side.js';
 import { WorldMemory } from './memory.js';
 import { openFiles } from './open-files.js';
@@ -111,12 +112,20 @@ function huntMutants(): number {
   return missed;
 }
 
-function run(): number {
+/** The fault matrix, unless this run is about less than everything. @returns How much is wrong. */
+async function measureFaults(): Promise<number> {
+  const isPart = values.mutants || values['random-only'] || values.path !== undefined;
+  if (isPart || values.commands !== undefined) return 0;
+  const { failures } = await runFaultMatrix(say);
+  return failures.length;
+}
+
+async function run(): Promise<number> {
   const before = process.env[tallyVariable];
-  if (before === undefined) return comparePrivileged();
+  if (before === undefined) return (await measureFaults()) + comparePrivileged();
   return values.mutants ? huntMutants() : compareRestricted(before);
 }
 
 // Every errno of the soft iommufd is an Error; their stacks cost more than the calls.
 Error.stackTraceLimit = 0;
-process.exitCode = run() === 0 ? 0 : 1;
+process.exitCode = (await run()) === 0 ? 0 : 1;
