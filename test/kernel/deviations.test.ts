@@ -15,6 +15,7 @@ test('a deviation is not taken for another', () => {
       .map(([rule]) => rule);
   };
   expect(matching({ one: '0', other: 'EPERM' })).toEqual(['MAP_FILE']);
+  expect(matching({ one: 'ENOMEM', other: 'EACCES' })).toEqual(['MAP_FILE']);
   expect(matching({ one: 'EINVAL', other: 'EPERM' })).toEqual([]);
   expect(matching({ one: '0', other: 'EINVAL' })).toEqual([]);
 });
