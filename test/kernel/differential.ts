@@ -1,7 +1,7 @@
 // The whole comparison: deviations as they are listed, edges, then random sequences.
 import type { Call } from './call.js';
 import type { Command, World } from './command.js';
-import { shownDeviations } from './deviations.js';
+import { deviations } from './deviations.js';
 import type { Edge } from './edges/edge.js';
 import { allEdges } from './edges/index.js';
 import type { Step } from './lockstep.js';
@@ -72,7 +72,7 @@ export function runEdges(
 /** Each is seen to differ, at its last step and in no other way. */
 function checkDeviations({ world, sides }: DifferentialOptions, watch: Watcher): Finding[] {
   const findings: Finding[] = [];
-  for (const [rule, { steps }] of shownDeviations()) {
+  for (const [rule, { steps }] of Object.entries(deviations)) {
     const seen: string[] = [];
     const remember = (call: Call, step: Step, deviation: string | undefined) => {
       seen.push(deviation ?? '');

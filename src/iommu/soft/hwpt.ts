@@ -1,5 +1,5 @@
 // A paging HWPT: the page table through which devices see an IOAS, kept equal to its areas.
-import { isLessorError } from '../../base/errors.js';
+import { assert, isLessorError } from '../../base/errors.js';
 import { iovaEnd } from '../../base/units.js';
 import { IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE } from '../../uapi/iommufd.js';
 import { type IovaRange, u64Max } from '../requests.js';
@@ -47,6 +47,7 @@ export class Hwpt {
 
   /** An empty table; `join` fills it. @throws OsError `ENOMEM` */
   constructor(context: SoftContext, ioas: Ioas, options: HwptOptions, call: string) {
+    assert(options.format.aperture.last < BigInt(iovaEnd), 'an aperture that tables reach');
     this.#context = context;
     this.ioas = ioas;
     this.format = options.format;

@@ -8,7 +8,7 @@ const flags = draw.rarely(0, 1);
 /** Not the mock's own type, which the kernel's mock supports. */
 const type = draw.weighted([4, draw.among(1, 2)], [1, fc.constant(0)]);
 
-const viommuAlloc = defineCommand({
+export const viommuAlloc = defineCommand({
   name: 'IOMMU_VIOMMU_ALLOC',
   weight: 0.4,
   args: fc.record({ flags, type, device: draw.choice, hwpt: draw.choice }),
