@@ -1,7 +1,9 @@
 // Rules of software access (11.3, A10, 6d): copies, pins, and unmaps that wait for them.
+
 import { describe, expect, test } from 'vitest';
 import { MiB } from '../../base/units.js';
-import { bindOne, errnoOf } from '../testing/device-probe.js';
+import { bindOne } from '../testing/device-probe.js';
+import { errnoOf } from '../testing/errno-of.js';
 import { createSoftWorld } from '../testing/soft-world.js';
 
 const FIXED = 1;
@@ -124,7 +126,7 @@ describe('pins', () => {
     map(0n, page);
     expect([pin(0n, page), pin(0n, 8n)]).toEqual([undefined, undefined]);
     expect(unmap(0n, page)).toBe('EDEADLK');
-    expect([unmapped.length, unmapped[0]]).toEqual([100, [0n, page]]);
+    expect([unmapped.length, unmapped[0]]).toEqual([101, [0n, page]]);
     expect([pin(0n, page), copy(0n, new Uint8Array(1), 'read')]).toEqual(['EINVAL', 'EINVAL']);
     access.unpin(0n, page);
     expect(unmap(0n, page)).toBe('EDEADLK');

@@ -1,9 +1,11 @@
 // The legacy container over an IOAS: which IOAS, its calls, and areas that are cut.
+
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MiB } from '../../base/units.js';
 import { u64Max } from '../requests.js';
-import { attachOne, createIoasWorld, errnoOf, PAGE } from '../testing/ioas-world.js';
+import { errnoOf } from '../testing/errno-of.js';
+import { attachOne, createIoasWorld, PAGE } from '../testing/ioas-world.js';
 import { faultNumber } from './device-iommu.js';
 
 const GET = 0;

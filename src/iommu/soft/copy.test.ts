@@ -1,8 +1,10 @@
 // Rules of COPY, and what areas over the same memory share.
+
 import { describe, expect, test } from 'vitest';
 import { MiB } from '../../base/units.js';
 import { type CopyRequest, u64Max } from '../requests.js';
-import { attachOne, createIoasWorld, errnoOf, FIXED, PAGE, R, W } from '../testing/ioas-world.js';
+import { errnoOf } from '../testing/errno-of.js';
+import { attachOne, createIoasWorld, FIXED, PAGE, R, W } from '../testing/ioas-world.js';
 import { faultNumber } from './device-iommu.js';
 
 const FROM = 0x10_0000n;

@@ -1,10 +1,12 @@
 // What this iommufd does differently on purpose, where no other test shows it.
+
 import { expect, test } from 'vitest';
 import { OsError } from '../../base/errors.js';
 import { F_SEAL_WRITE } from '../../os/memory-types.js';
 import { u64Max } from '../requests.js';
 import { bindOne, mapOne, sees } from '../testing/device-probe.js';
-import { attachOne, createIoasWorld, errnoOf, FIXED, PAGE, R } from '../testing/ioas-world.js';
+import { errnoOf } from '../testing/errno-of.js';
+import { attachOne, createIoasWorld, FIXED, PAGE, R } from '../testing/ioas-world.js';
 import { createMockTraits, mockDataType } from '../testing/mock-traits.js';
 import { createSoftWorld } from '../testing/soft-world.js';
 import { SoftUnit } from './soft-unit.js';

@@ -1,8 +1,10 @@
 // Random sequences of what changes objects and attachments, against a naive model: ids (I12),
 // who refers to whom (I8, seen by DESTROY), and what each device reaches (I9).
+
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { errnoOf, mapOne, sees } from '../testing/device-probe.js';
+import { mapOne, sees } from '../testing/device-probe.js';
+import { errnoOf } from '../testing/errno-of.js';
 import { createSoftWorld } from '../testing/soft-world.js';
 import { SoftGroup } from './group.js';
 

@@ -1,9 +1,10 @@
 // Rules of dirty tracking, and a naive model of it.
+
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MiB } from '../../base/units.js';
 import type { DirtyBitmapRequest } from '../requests.js';
-import { errnoOf } from '../testing/device-probe.js';
+import { errnoOf } from '../testing/errno-of.js';
 import { createSoftWorld } from '../testing/soft-world.js';
 
 const DIRTY = 2;

@@ -1,7 +1,8 @@
 // Rules of fault queues: page requests of a device, delivered in whole groups and answered once.
+
 import { describe, expect, test } from 'vitest';
 import { iommuHwptPageResponse, iommuHwptPgfault } from '../../uapi/iommufd-fault.js';
-import { errnoOf } from '../testing/device-probe.js';
+import { errnoOf } from '../testing/errno-of.js';
 import { createMockTraits, mockDataType } from '../testing/mock-traits.js';
 import { createSoftWorld } from '../testing/soft-world.js';
 import type { PageRequest, PageResponse } from './fault-object.js';

@@ -1,7 +1,9 @@
 // Rules of groups, and of which page tables an IOMMU can use.
+
 import { describe, expect, test } from 'vitest';
 import { OsError } from '../../base/errors.js';
-import { bindOne, errnoOf, mapOne, sees } from '../testing/device-probe.js';
+import { bindOne, mapOne, sees } from '../testing/device-probe.js';
+import { errnoOf } from '../testing/errno-of.js';
 import { createSoftWorld } from '../testing/soft-world.js';
 import { SoftGroup } from './group.js';
 import { SoftUnit } from './soft-unit.js';

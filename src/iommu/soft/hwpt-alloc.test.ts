@@ -1,7 +1,9 @@
 // Rules of HWPT_ALLOC, HWPT_INVALIDATE and GET_HW_INFO, on traits as odd as those of mock devices.
+
 import { describe, expect, test } from 'vitest';
 import { OsError } from '../../base/errors.js';
-import { bindOne, errnoOf, mapOne, sees } from '../testing/device-probe.js';
+import { bindOne, mapOne, sees } from '../testing/device-probe.js';
+import { errnoOf } from '../testing/errno-of.js';
 import {
   createMockTraits,
   type MockNested,

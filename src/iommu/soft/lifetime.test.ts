@@ -1,7 +1,9 @@
 // DESTROY by kind of object, and the end of a context in any order of closing.
+
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { errnoOf, mapOne, sees } from '../testing/device-probe.js';
+import { mapOne, sees } from '../testing/device-probe.js';
+import { errnoOf } from '../testing/errno-of.js';
 import { createMockTraits, mockDataType } from '../testing/mock-traits.js';
 import { createSoftWorld } from '../testing/soft-world.js';
 import type { PageResponse } from './fault-object.js';

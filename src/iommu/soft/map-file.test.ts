@@ -1,15 +1,10 @@
 // Rules of MAP_FILE, by their tags, and how long memory stays placed.
+
 import { describe, expect, test } from 'vitest';
 import { MiB } from '../../base/units.js';
 import { type MapFileRequest, u64Max } from '../requests.js';
-import {
-  attachOne,
-  errnoOf,
-  FIXED,
-  PAGE,
-  R,
-  createIoasWorld as setUp,
-} from '../testing/ioas-world.js';
+import { errnoOf } from '../testing/errno-of.js';
+import { attachOne, FIXED, PAGE, R, createIoasWorld as setUp } from '../testing/ioas-world.js';
 import { faultNumber } from './device-iommu.js';
 
 describe('MAP_FILE', () => {

@@ -1,11 +1,12 @@
 // Rules of MAP, by the order of the checks.
+
 import { describe, expect, test } from 'vitest';
 import { MiB } from '../../base/units.js';
 import { type MapRequest, u64Max } from '../requests.js';
+import { errnoOf } from '../testing/errno-of.js';
 import {
   attachOne,
   createIoasWorld,
-  errnoOf,
   FIXED,
   type IoasWorld,
   PAGE,

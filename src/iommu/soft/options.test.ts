@@ -1,9 +1,11 @@
 // Rules of OPTION, RLIMIT_MODE and what counts as locked memory, and CHANGE_PROCESS.
+
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MiB } from '../../base/units.js';
 import { u64Max } from '../requests.js';
-import { attachOne, createIoasWorld, errnoOf, FIXED, PAGE, R, W } from '../testing/ioas-world.js';
+import { errnoOf } from '../testing/errno-of.js';
+import { attachOne, createIoasWorld, FIXED, PAGE, R, W } from '../testing/ioas-world.js';
 import { createSoftWorld } from '../testing/soft-world.js';
 import { MemoryAccounting, type PayingProcess } from './accounting.js';
 

@@ -1,6 +1,8 @@
 // Rules of bind, attach, replace and detach, and of HWPT_ALLOC, by their tags.
+
 import { describe, expect, test } from 'vitest';
-import { bindOne, errnoOf, mapOne, sees } from '../testing/device-probe.js';
+import { bindOne, mapOne, sees } from '../testing/device-probe.js';
+import { errnoOf } from '../testing/errno-of.js';
 import { createSoftWorld } from '../testing/soft-world.js';
 import { SoftGroup } from './group.js';
 

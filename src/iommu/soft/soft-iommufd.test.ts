@@ -1,16 +1,11 @@
 // Rules of iommufd, by their tags: IOAS, ranges, maps, unmaps, destroy. Attach has its own file.
+
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MiB } from '../../base/units.js';
 import { u64Max } from '../requests.js';
-import {
-  attachOne,
-  errnoOf,
-  FIXED,
-  PAGE,
-  R,
-  createIoasWorld as setUp,
-} from '../testing/ioas-world.js';
+import { errnoOf } from '../testing/errno-of.js';
+import { attachOne, FIXED, PAGE, R, createIoasWorld as setUp } from '../testing/ioas-world.js';
 import { createSoftWorld } from '../testing/soft-world.js';
 import { faultNumber } from './device-iommu.js';
 

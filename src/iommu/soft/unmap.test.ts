@@ -1,7 +1,9 @@
 // Unmaps of areas that accesses have pinned, and what is aligned for an access.
+
 import { describe, expect, test } from 'vitest';
 import { u64Max } from '../requests.js';
-import { errnoOf, PAGE } from '../testing/ioas-world.js';
+import { errnoOf } from '../testing/errno-of.js';
+import { PAGE } from '../testing/ioas-world.js';
 import { createSoftWorld } from '../testing/soft-world.js';
 import { Area } from './area.js';
 import type { SoftContext } from './context.js';

@@ -1,4 +1,5 @@
 // A window as memory to map: what may be mapped, and what is left of it once it is revoked.
+
 import { beforeEach, describe, expect, test } from 'vitest';
 import { MiB } from '../../base/units.js';
 import {
@@ -7,6 +8,7 @@ import {
   IOMMU_IOAS_MAP_READABLE,
   IOMMU_IOAS_MAP_WRITEABLE,
 } from '../../uapi/iommufd.js';
+import { errnoOf } from '../testing/errno-of.js';
 import { createSoftWorld, type SoftWorld } from '../testing/soft-world.js';
 import type { DmaAccount, RevocableWindow } from '../types.js';
 import { type DeviceIommu, faultReasonOf } from './device-iommu.js';
@@ -40,15 +42,6 @@ beforeEach(() => {
 function map(change: { flags?: number; start?: number; length?: number; iova?: number } = {}) {
   const request = { flags: R | W, ioasId, window, start: 0, length: 8192, iova, account };
   world.iommufd.ioasMapWindow({ ...request, ...change });
-}
-
-function errnoOf(work: () => unknown): string {
-  try {
-    work();
-    return 'ok';
-  } catch (error) {
-    return (error as { errno: string }).errno;
-  }
 }
 
 function probe(at: number, access: 'read' | 'write' = 'write'): number | string {

@@ -1,21 +1,10 @@
 // Short forms for tests of what devices see.
-import { isOsError } from '../../base/errors.js';
 import { MiB } from '../../base/units.js';
 import { faultReasonOf } from '../soft/device-iommu.js';
 import type { SoftUnit } from '../soft/soft-unit.js';
 import type { SoftWorld } from './soft-world.js';
 
 const READABLE_AT = 1 | 4;
-
-/** The errno of a call, or its result. */
-export function errnoOf<T>(call: () => T): T | string {
-  try {
-    return call();
-  } catch (error) {
-    if (isOsError(error)) return error.errno;
-    throw error;
-  }
-}
 
 /** Maps the beginning of a new file, for reading. */
 export function mapOne(world: SoftWorld, ioasId: number, iova = 0n, length = 4096n): void {

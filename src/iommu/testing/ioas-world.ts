@@ -1,24 +1,15 @@
 // A soft iommufd with one IOAS and one file, and calls that answer with an errno.
-import { isOsError } from '../../base/errors.js';
+
 import { MiB } from '../../base/units.js';
 import { RegisteredMemory } from '../registered-memory.js';
 import type { MapFileRequest } from '../requests.js';
+import { errnoOf } from './errno-of.js';
 import { createSoftWorld, type SoftWorld, type SoftWorldOptions } from './soft-world.js';
 
 export const FIXED = 1;
 export const W = 2;
 export const R = 4;
 export const PAGE = 4096n;
-
-/** The errno of a call, or its result. */
-export function errnoOf<T>(call: () => T): T | string {
-  try {
-    return call();
-  } catch (error) {
-    if (isOsError(error)) return error.errno;
-    throw error;
-  }
-}
 
 export function createIoasWorld(options: SoftWorldOptions = {}, tablePages = 512) {
   const userMemory = new RegisteredMemory();

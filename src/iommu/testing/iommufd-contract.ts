@@ -1,6 +1,6 @@
 // What every iommufd does, by typed calls: run over the one in software and over the kernel's.
+
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { isOsError } from '../../base/errors.js';
 import type { Fd } from '../../os/fd.js';
 import {
   IOMMU_IOAS_MAP_FIXED_IOVA,
@@ -15,6 +15,7 @@ import {
 } from '../../uapi/iommufd.js';
 import type { IommuDevice, Iommufd } from '../iommufd.js';
 import { type MapFileRequest, u64Max } from '../requests.js';
+import { errnoOf } from './errno-of.js';
 
 export interface ContractWorld {
   readonly iommufd: Iommufd;
@@ -29,16 +30,6 @@ export interface ContractWorld {
 const fixed = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE;
 const placed = IOMMU_IOAS_MAP_READABLE;
 const page = 4096n;
-
-function errnoOf(run: () => unknown): string {
-  try {
-    run();
-  } catch (error) {
-    if (isOsError(error)) return error.errno;
-    throw error;
-  }
-  return 'none';
-}
 
 export function iommufdContract(name: string, createWorld: () => ContractWorld): void {
   describe(name, () => {

@@ -1,10 +1,11 @@
 // A soft iommufd that is called by bytes, over fakes; it notes which of its methods were called.
-import { errnoOf } from '../../base/errors.js';
+
 import { type IommufdCommand, iommufdCommands } from '../../uapi/iommufd-commands.js';
 import type { Struct } from '../../uapi/struct.js';
 import { SoftFiles } from '../soft/ioctl/soft-files.js';
 import { SoftIommuFile } from '../soft/ioctl/soft-iommu-file.js';
 import type { SoftIommufd } from '../soft/soft-iommufd.js';
+import { errnoOf } from './errno-of.js';
 import { FakeUserMemory } from './fake-user-memory.js';
 import { createSoftWorld } from './soft-world.js';
 
@@ -31,13 +32,7 @@ export function createSoftCaller() {
 
   /** The result, or the errno. Anything else than an expected error is thrown on. */
   function ioctl(request: number, argument: Uint8Array | bigint): number | string {
-    try {
-      return file.ioctl(request, argument);
-    } catch (error) {
-      const errno = errnoOf(error);
-      if (errno === undefined) throw error;
-      return errno;
-    }
+    return errnoOf(() => file.ioctl(request, argument));
   }
 
   /** One whole structure, zero but for some fields; the result, and the structure afterwards. */

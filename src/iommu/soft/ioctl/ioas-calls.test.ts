@@ -1,4 +1,5 @@
 // Calls by bytes about address spaces: pointers, what is written back, and what is undone.
+
 import { describe, expect, test } from 'vitest';
 import { MiB } from '../../../base/units.js';
 import {
@@ -14,7 +15,7 @@ import {
 } from '../../../uapi/iommufd-ioas.js';
 import { IOMMU_IOAS_ALLOC, IOMMU_IOAS_MAP_FILE } from '../../../uapi/iommufd-requests.js';
 import { u64Max } from '../../requests.js';
-import { errnoOf } from '../../testing/ioas-world.js';
+import { errnoOf } from '../../testing/errno-of.js';
 import { createSoftCaller } from '../../testing/soft-caller.js';
 
 const FIXED = 1;

@@ -1,6 +1,6 @@
 // A VFIO device by bytes: bind, attach, detach, with their structures of several lengths.
+
 import { describe, expect, test } from 'vitest';
-import { errnoOf } from '../../../base/errors.js';
 import { iommuDestroy, iommuIoasAlloc } from '../../../uapi/iommufd-ioas.js';
 import type { Struct } from '../../../uapi/struct.js';
 import {
@@ -12,6 +12,7 @@ import {
   vfioDeviceBindIommufd,
   vfioDeviceDetachIommufdPt,
 } from '../../../uapi/vfio.js';
+import { errnoOf } from '../../testing/errno-of.js';
 import { createSoftCaller } from '../../testing/soft-caller.js';
 import { SoftDeviceFile } from './soft-device-file.js';
 
@@ -25,13 +26,7 @@ function setUp() {
   const iommufd = files.add({ kind: 'iommufd', file: caller.file });
 
   function ioctl(request: number, argument: Uint8Array | bigint): number | string {
-    try {
-      return device.ioctl(request, argument);
-    } catch (error) {
-      const errno = errnoOf(error);
-      if (errno === undefined) throw error;
-      return errno;
-    }
+    return errnoOf(() => device.ioctl(request, argument));
   }
 
   function send<T extends object>(request: number, struct: Struct<T>, fields: Partial<T>) {
