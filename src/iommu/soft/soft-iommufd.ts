@@ -2,29 +2,7 @@
 // worker walks. @see linux Documentation/userspace-api/iommufd.rst
 import { Listeners } from '../../base/listeners.js';
 import type { Iommufd, MemoryGone } from '../iommufd.js';
-import type {
-  ContainerInfo,
-  CopyRequest,
-  DirtyBitmapRequest,
-  DmaMapRequest,
-  DmaUnmapRequest,
-  DmaUnmapResult,
-  HwInfo,
-  HwInfoRequest,
-  HwptAllocRequest,
-  HwptInvalidateRequest,
-  HwptInvalidateResult,
-  IovaRange,
-  IovaRangesResult,
-  LowMapRequest,
-  MapFileRequest,
-  MapRequest,
-  OptionRequest,
-  SetDirtyTrackingRequest,
-  UnmapRequest,
-  VfioIoasRequest,
-  WindowMapRequest,
-} from '../requests.js';
+import type * as requests from '../requests.js';
 import type { RevocableWindow } from '../types.js';
 import type { PinnableMemory } from '../user-memory.js';
 import { SoftAccess, type SoftAccessOptions } from './access.js';
@@ -109,7 +87,7 @@ export class SoftIommufd implements Iommufd {
     return ioas.id;
   }
 
-  ioasIovaRanges(ioasId: number, rangesMax: number): IovaRangesResult {
+  ioasIovaRanges(ioasId: number, rangesMax: number): requests.IovaRangesResult {
     const ioas = findIoas(this.#context, ioasId, 'IOMMU_IOAS_IOVA_RANGES');
     const ranges = ioas.freeRanges();
     return {
@@ -120,10 +98,10 @@ export class SoftIommufd implements Iommufd {
     };
   }
 
-  ioasAllowIovas(ioasId: number, ranges: Iterable<IovaRange>): void {
+  ioasAllowIovas(ioasId: number, ranges: Iterable<requests.IovaRange>): void {
     const call = 'IOMMU_IOAS_ALLOW_IOVAS';
     const ioas = findIoas(this.#context, ioasId, call);
-    const allowed = new IntervalIndex<IovaRange>();
+    const allowed = new IntervalIndex<requests.IovaRange>();
     for (const { start, last } of ranges) {
       if (start >= last) throw fail('EINVAL', call, 'an empty or one-byte range');
       if (allowed.firstMeeting(start, last)) throw fail('EINVAL', call, 'ranges overlap');
@@ -135,7 +113,7 @@ export class SoftIommufd implements Iommufd {
     ioas.allowed = allowed;
   }
 
-  ioasMapFile(request: MapFileRequest): bigint {
+  ioasMapFile(request: requests.MapFileRequest): bigint {
     return mapFile(this.#context, request);
   }
 
@@ -143,25 +121,25 @@ export class SoftIommufd implements Iommufd {
    * As `ioasMapFile` for an open file that is no memory, which only shows when a device is to see
    * it: `EINVAL` then.
    */
-  ioasMapNoMemory(request: Omit<MapFileRequest, 'fd'>): bigint {
+  ioasMapNoMemory(request: Omit<requests.MapFileRequest, 'fd'>): bigint {
     return mapFile(this.#context, { ...request, fd: 'no memory' });
   }
 
-  ioasMapUnreachable(request: Omit<MapFileRequest, 'fd' | 'start'>): bigint {
+  ioasMapUnreachable(request: Omit<requests.MapFileRequest, 'fd' | 'start'>): bigint {
     const { flags, ioasId, length, iova, account } = request;
     const whole = { flags, ioasId, fd: undefined, start: 0n, length, iova, account };
     return mapFile(this.#context, whole);
   }
 
-  ioasMap(request: MapRequest): bigint {
+  ioasMap(request: requests.MapRequest): bigint {
     return mapUser(this.#context, request);
   }
 
-  ioasCopy(request: CopyRequest): bigint {
+  ioasCopy(request: requests.CopyRequest): bigint {
     return copyRange(this.#context, request);
   }
 
-  option(request: OptionRequest): bigint {
+  option(request: requests.OptionRequest): bigint {
     return applyOption(this.#context, request);
   }
 
@@ -169,7 +147,7 @@ export class SoftIommufd implements Iommufd {
     changeProcess(this.#context);
   }
 
-  vfioIoas(request: VfioIoasRequest): number {
+  vfioIoas(request: requests.VfioIoasRequest): number {
     return this.#container.vfioIoas(request);
   }
 
@@ -190,19 +168,19 @@ export class SoftIommufd implements Iommufd {
     this.#container.setIommu(type);
   }
 
-  mapDma(request: DmaMapRequest): void {
+  mapDma(request: requests.DmaMapRequest): void {
     this.#container.mapDma(request);
   }
 
-  unmapDma(request: DmaUnmapRequest): DmaUnmapResult {
+  unmapDma(request: requests.DmaUnmapRequest): requests.DmaUnmapResult {
     return this.#container.unmapDma(request);
   }
 
-  containerInfo(): ContainerInfo {
+  containerInfo(): requests.ContainerInfo {
     return this.#container.containerInfo();
   }
 
-  ioasUnmap(request: UnmapRequest): bigint {
+  ioasUnmap(request: requests.UnmapRequest): bigint {
     return unmapRange(this.#context, request);
   }
 
@@ -211,7 +189,7 @@ export class SoftIommufd implements Iommufd {
     return new WindowPages(this.#context, place);
   }
 
-  ioasMapWindow(request: WindowMapRequest): void {
+  ioasMapWindow(request: requests.WindowMapRequest): void {
     const { window } = request;
     if (!WindowPages.isOf(this.#context, window)) {
       throw fail('EINVAL', 'IOMMU_IOAS_MAP_FILE', 'a window of another iommufd');
@@ -219,7 +197,7 @@ export class SoftIommufd implements Iommufd {
     window.map(request);
   }
 
-  ioasMapLow(request: LowMapRequest): void {
+  ioasMapLow(request: requests.LowMapRequest): void {
     mapLow(this.#context, request);
   }
 
@@ -227,15 +205,15 @@ export class SoftIommufd implements Iommufd {
     unmapLow(this.#context, ioasId, iova, lengthBytes);
   }
 
-  hwptAlloc(request: HwptAllocRequest): number {
+  hwptAlloc(request: requests.HwptAllocRequest): number {
     return allocateHwpt(this.#context, request);
   }
 
-  hwInfo(request: HwInfoRequest): HwInfo {
+  hwInfo(request: requests.HwInfoRequest): requests.HwInfo {
     return readHwInfo(this.#context, request);
   }
 
-  hwptInvalidate(request: HwptInvalidateRequest): HwptInvalidateResult {
+  hwptInvalidate(request: requests.HwptInvalidateRequest): requests.HwptInvalidateResult {
     return invalidateHwpt(this.#context, request);
   }
 
@@ -243,11 +221,11 @@ export class SoftIommufd implements Iommufd {
     destroyObject(this.#context, id);
   }
 
-  setDirtyTracking(request: SetDirtyTrackingRequest): void {
+  setDirtyTracking(request: requests.SetDirtyTrackingRequest): void {
     setDirtyTracking(this.#context, request);
   }
 
-  getDirtyBitmap(request: DirtyBitmapRequest): void {
+  getDirtyBitmap(request: requests.DirtyBitmapRequest): void {
     getDirtyBitmap(this.#context, request);
   }
 
