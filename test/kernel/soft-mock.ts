@@ -145,7 +145,8 @@ export class SoftMock {
 
   /** Every half page is where the process sees it; told by its content. */
   #checkMap(hwpt: number, bytes: Uint8Array): void {
-    const device = this.#lookThrough(hwpt);
+    const object = this.#iommufd.find(hwpt);
+    if (object?.kind !== 'hwpt') throw fail('ENOENT', `hwpt ${hwpt}`);
     const iova = u64At(bytes, 16);
     const length = u64At(bytes, 24);
     const address = u64At(bytes, 32);
@@ -156,10 +157,10 @@ export class SoftMock {
     for (let done = 0n; done < length; done += half) {
       const seen = this.#memory.at(address + done, Number(half));
       if (seen === undefined) throw fail('EFAULT', 'address');
-      let offset = device.translate(undefined, Number(iova + done), 'read');
-      if (offset < 0) offset = device.translate(undefined, Number(iova + done), 'write');
-      const mapped = Buffer.from(this.#parts.arena.buffer, Math.max(offset, 0), Number(half));
-      if (offset < 0 || !mapped.equals(seen)) throw fail('EINVAL', 'other memory');
+      // Without a translation, which would mark what can only be written as dirty.
+      const offset = object.arenaOffsetOf(Number(iova + done));
+      const mapped = Buffer.from(this.#parts.arena.buffer, offset ?? 0, Number(half));
+      if (offset === undefined || !mapped.equals(seen)) throw fail('EINVAL', 'other memory');
     }
   }
 

@@ -2,6 +2,7 @@
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { assert } from '../../base/errors.js';
 import { MiB } from '../../base/units.js';
 import type { DirtyBitmapRequest } from '../requests.js';
 import { errnoOf } from '../testing/errno-of.js';
@@ -77,6 +78,19 @@ describe('SET_DIRTY_TRACKING', () => {
     dma(0x3000);
     expect(get(hwptId, { flags: NO_CLEAR })).toEqual([2]);
     track(hwptId);
+    expect(get(hwptId)).toEqual([]);
+  });
+
+  test('looking where a page leads marks nothing', () => {
+    const { hwpt, track, map, get, device, iommufd } = setUp();
+    map(0x1000, 65536);
+    const hwptId = hwpt();
+    device.attach(hwptId);
+    track(hwptId);
+    const table = iommufd.find(hwptId);
+    assert(table?.kind === 'hwpt', 'a paging HWPT');
+    expect(table.arenaOffsetOf(0x1001)).toBe(table.arenaOffsetOf(0x1000)! + 1);
+    expect(table.arenaOffsetOf(0xfff)).toBeUndefined();
     expect(get(hwptId)).toEqual([]);
   });
 

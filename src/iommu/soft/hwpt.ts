@@ -159,6 +159,13 @@ export class Hwpt {
     this.#table.unmap(0, iovaEnd);
   }
 
+  /** Byte offset in the arena where an IOVA leads, for whatever access. Marks nothing as used. */
+  arenaOffsetOf(iova: number): number | undefined {
+    const leaf = this.#table.lookup(iova);
+    if (leaf === undefined || (leaf.flags & entryUnreachable) !== 0) return undefined;
+    return leaf.arenaPage * this.format.leafBytes + (iova % leaf.spanBytes);
+  }
+
   /** Whether writes mark pages as dirty. */
   get isTracking(): boolean {
     return this.#table.isTracking;
