@@ -9,6 +9,9 @@ const KiB = 1024;
 const MiB = 1024 * KiB;
 const pageBytes = 4096;
 
+/** So much that nothing else of this process is ever at an address that a sequence tries. */
+const reservedBytes = 3 * 1024 * MiB;
+
 /** Byte offsets in the reservation. What lies between them is not mapped. */
 export const at = {
   /** Page 0 is for the structure, pages 1 to 3 for what it points to. */
@@ -46,7 +49,7 @@ export class WorldMemory {
   readonly base: number;
 
   constructor(os = createOs()) {
-    this.arena = os.memory.createArena(16 * MiB);
+    this.arena = os.memory.createArena(reservedBytes);
     this.bytes = Buffer.from(this.arena.buffer);
     const scratch = os.memory.create('differential-scratch', scratchBytes);
     this.pool = os.memory.create('differential-pool', poolBytes);

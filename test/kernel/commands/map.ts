@@ -43,10 +43,13 @@ export const mapFile = defineCommand({
   },
 });
 
+/** Inside of what is reserved, or where no process has memory. */
+const reach = draw.offset.filter((offset) => offset <= 1n << 31n || offset >= 1n << 47n);
+
 /** Where memory of the process is taken from. */
 export const address = draw.weighted<bigint>(
-  [30, draw.offset.map((offset) => BigInt(at.pool) + offset)],
-  [3, draw.offset.map((offset) => BigInt(at.readOnlyPool) + offset)],
+  [30, reach.map((offset) => BigInt(at.pool) + offset)],
+  [3, reach.map((offset) => BigInt(at.readOnlyPool) + offset)],
   [2, draw.among(BigInt(at.hole), BigInt(at.pool) - 0x1000n, BigInt(at.pool) + 0x3f_f000n)],
 );
 
