@@ -12,6 +12,8 @@ interface Listed {
 const entry: readonly Errno[] = ['EFAULT', 'ENOTTY', 'EINVAL', 'E2BIG'];
 
 const noKernelMemory = 'only when the kernel is out of memory';
+const noViommu = 'needs a vIOMMU, and the hardware that the software emulates has none';
+const noNoiommu = 'the kernel under test is built without devices that have no IOMMU';
 const noSecondThread = 'needs a second thread in the middle of a call';
 
 function iommufd(...errnos: readonly Errno[]): readonly Errno[] {
@@ -52,6 +54,18 @@ export const listedErrnos: Readonly<Record<string, Listed>> = {
   IOMMU_HWPT_SET_DIRTY_TRACKING: { reached: iommufd('EOPNOTSUPP', 'ENOENT') },
   IOMMU_HWPT_GET_DIRTY_BITMAP: { reached: iommufd('EOPNOTSUPP', 'ENOENT', 'EOVERFLOW') },
   IOMMU_FAULT_QUEUE_ALLOC: { reached: iommufd('EOPNOTSUPP') },
+  IOMMU_VIOMMU_ALLOC: { reached: iommufd('EOPNOTSUPP', 'ENOENT') },
+  IOMMU_VDEVICE_ALLOC: { reached: iommufd('ENOENT'), unreached: { EEXIST: noViommu } },
+  IOMMU_VEVENTQ_ALLOC: {
+    reached: iommufd('EOPNOTSUPP', 'ENOENT'),
+    unreached: { EEXIST: noViommu },
+  },
+  IOMMU_HW_QUEUE_ALLOC: { reached: iommufd('EOPNOTSUPP', 'EOVERFLOW', 'ENOENT') },
+  IOMMU_IOAS_NOIOMMU_GET_PA: {
+    reached: iommufd('EOPNOTSUPP'),
+    unreached: { EPERM: noNoiommu, EOVERFLOW: noNoiommu, ENOENT: noNoiommu },
+  },
+  'vIOMMU event queue read': { reached: [], unreached: { ESPIPE: noViommu, EINVAL: noViommu } },
   'fault queue read': {
     reached: ['ESPIPE'],
     unreached: {

@@ -28,30 +28,93 @@ export const viommuAlloc = defineCommand({
   },
 });
 
-/** The others need a vIOMMU, and there is none. */
-function needsViommu(name: string, request: number, lengthBytes: number, idAt: number) {
-  return defineCommand({
-    name,
-    weight: 0.2,
-    args: fc.record({ second: draw.rarely(0, 1), id: draw.choice, third: draw.among(0, 1, 4096) }),
-    draft: ({ second, id, third }, state) => {
-      const object = state.choose(id, 'hwpt', 'parent', 'device');
-      const struct = new StructBytes(lengthBytes).u32(0, lengthBytes);
-      if (idAt !== 4) struct.u32(4, second);
-      for (let at = 12; at < lengthBytes - 8; at += 4) struct.u32(at, third);
-      return {
-        request,
-        argument: struct.u32(idAt, object).bytes,
-        text: `flags ${second}, object ${object}, all else ${third}`,
-      };
-    },
-  });
-}
+const viommu = draw.choice;
+
+export const vdeviceAlloc = defineCommand({
+  name: 'IOMMU_VDEVICE_ALLOC',
+  weight: 0.2,
+  args: fc.record({ viommu, device: draw.choice, virtualId: draw.among(0n, 1n, draw.u64Max) }),
+  draft: (args, state) => {
+    const id = state.choose(args.viommu, 'hwpt', 'parent', 'device');
+    const device = state.choose(args.device, 'device');
+    return {
+      request: 0x3b91,
+      argument: new StructBytes(24).u32(0, 24).u32(4, id).u32(8, device).u64(16, args.virtualId)
+        .bytes,
+      text: `viommu ${id}, device ${device}, id ${args.virtualId}`,
+    };
+  },
+});
+
+export const veventqAlloc = defineCommand({
+  name: 'IOMMU_VEVENTQ_ALLOC',
+  weight: 0.2,
+  args: fc.record({
+    flags,
+    viommu,
+    type,
+    depth: draw.rarely(1, 0, 2 ** 19, 2 ** 19 + 1, draw.u32Max),
+    reserved: draw.reserved,
+  }),
+  draft: (args, state) => {
+    const id = state.choose(args.viommu, 'hwpt', 'parent', 'device');
+    return {
+      request: 0x3b93,
+      argument: new StructBytes(32)
+        .u32(0, 32)
+        .u32(4, args.flags)
+        .u32(8, id)
+        .u32(12, args.type)
+        .u32(16, args.depth)
+        .u32(28, args.reserved).bytes,
+      text: `flags ${args.flags}, viommu ${id}, type ${args.type}, depth ${args.depth}, reserved ${args.reserved}`,
+    };
+  },
+});
+
+export const hwQueueAlloc = defineCommand({
+  name: 'IOMMU_HW_QUEUE_ALLOC',
+  weight: 0.2,
+  args: fc.record({ flags, viommu, type, iova: draw.iova, length: draw.lengthBytes }),
+  draft: (args, state) => {
+    const id = state.choose(args.viommu, 'hwpt', 'parent', 'device');
+    return {
+      request: 0x3b94,
+      argument: new StructBytes(40)
+        .u32(0, 40)
+        .u32(4, args.flags)
+        .u32(8, id)
+        .u32(12, args.type)
+        .u64(24, args.iova)
+        .u64(32, args.length).bytes,
+      text: `flags ${args.flags}, viommu ${id}, type ${args.type}, ${args.length} bytes at ${args.iova}`,
+    };
+  },
+});
+
+export const noiommuGetPa = defineCommand({
+  name: 'IOMMU_IOAS_NOIOMMU_GET_PA',
+  weight: 0.2,
+  args: fc.record({ flags, ioas: draw.choice, iova: draw.iova, length: draw.lengthBytes }),
+  draft: (args, state) => {
+    const id = state.choose(args.ioas, 'ioas');
+    return {
+      request: 0x3b95,
+      argument: new StructBytes(40)
+        .u32(0, 40)
+        .u32(4, args.flags)
+        .u32(8, id)
+        .u64(16, args.iova)
+        .u64(24, args.length).bytes,
+      text: `flags ${args.flags}, ioas ${id}, ${args.length} bytes at ${args.iova}`,
+    };
+  },
+});
 
 export const viommuCommands: readonly Command<never>[] = [
   viommuAlloc,
-  needsViommu('IOMMU_VDEVICE_ALLOC', 0x3b91, 24, 4),
-  needsViommu('IOMMU_VEVENTQ_ALLOC', 0x3b93, 32, 8),
-  needsViommu('IOMMU_HW_QUEUE_ALLOC', 0x3b94, 40, 8),
-  needsViommu('IOMMU_IOAS_NOIOMMU_GET_PA', 0x3b95, 40, 8),
+  vdeviceAlloc,
+  veventqAlloc,
+  hwQueueAlloc,
+  noiommuGetPa,
 ] as readonly unknown[] as readonly Command<never>[];

@@ -6,6 +6,7 @@ import { deviceEdges } from './devices.js';
 import type { Edge } from './edge.js';
 import { entryEdges } from './entry.js';
 import { ioasEdges } from './ioas.js';
+import { viommuEdges } from './viommu.js';
 
 export function allEdges(commands: readonly Command<never>[]): readonly Edge[] {
   return [
@@ -13,6 +14,7 @@ export function allEdges(commands: readonly Command<never>[]): readonly Edge[] {
     ...ioasEdges,
     ...containerEdges,
     ...deviceEdges,
+    ...viommuEdges,
     ...accountingEdges,
   ];
 }
