@@ -16,6 +16,16 @@ export interface DescriptorField {
   readonly key: number;
 }
 
+/** Names the descriptor of the iommufd itself. */
+export const contextKey = -2;
+
+export interface FileAction {
+  readonly key: number;
+  /** Reads and writes have the data pages as their buffer; an open gives a descriptor. */
+  readonly action: 'read' | 'write' | 'close' | 'ioctl' | 'open device';
+  readonly lengthBytes: number;
+}
+
 export interface Call {
   /** As pairs and reports name it. */
   readonly name: string;
@@ -27,12 +37,8 @@ export interface Call {
   readonly descriptors: readonly DescriptorField[];
   /** Offset of a field that receives a descriptor. */
   readonly descriptorAt?: number;
-  /** Instead of an ioctl: on the file of a descriptor, with the data pages as the buffer. */
-  readonly file?: {
-    readonly key: number;
-    readonly action: 'read' | 'write' | 'close';
-    readonly lengthBytes: number;
-  };
+  /** On another file than the iommufd's own. */
+  readonly file?: FileAction;
   /** For a person: the fields that were set. */
   readonly text: string;
 }

@@ -5,6 +5,7 @@ import { deviations } from './deviations.js';
 import type { Edge } from './edges/edge.js';
 import { allEdges } from './edges/index.js';
 import type { Step } from './lockstep.js';
+import type { Profile } from './profiles.js';
 import { runRandom } from './random-run.js';
 import { type Mismatch, runSequence, type Sides, type Watcher } from './sequence.js';
 import type { Tally } from './tally.js';
@@ -12,7 +13,8 @@ import type { Tally } from './tally.js';
 export interface DifferentialOptions {
   readonly world: World;
   readonly sides: Sides;
-  readonly commands: readonly Command<never>[];
+  /** What random sequences are made of. */
+  readonly profiles: readonly Profile[];
   readonly seed: number;
   readonly operations: number;
   readonly tally: Tally;
@@ -37,22 +39,41 @@ export function runDifferential(options: DifferentialOptions): readonly Finding[
   const watch: Watcher = (call, step, deviation) => tally.count(call, step, deviation);
   if (path === undefined && !options.isRandomOnly) {
     findings.push(...checkDeviations(options, watch));
-    findings.push(...runEdges(options, allEdges(options.commands), watch));
+    findings.push(...runEdges(options, allEdges(commandsOf(options.profiles)), watch));
     for (const { title, lines } of findings) options.progress(`${title}: ${lines.at(-1)}`);
     options.progress(`edges and deviations: ${tally.operations} operations`);
   }
-  const random = runRandom({
-    ...options,
-    operations: options.operations - tally.operations,
-    mismatchesMax: options.mismatchesMax - findings.length,
-    onMismatch: ({ lines }) => options.progress(`a mismatch: ${lines.at(-1)}`),
-    progress: (done) => options.progress(`${done} random operations`),
-  });
-  for (const { lines, seed, path: found, afterOperations } of random) {
-    const title = `random operations, after ${afterOperations} alike`;
-    findings.push({ title, lines, again: `--seed ${seed} --path ${found}` });
+  const operations = options.operations - tally.operations;
+  for (const profile of options.profiles) {
+    findings.push(...runProfile(options, profile, operations, findings.length));
   }
   return findings;
+}
+
+function commandsOf(profiles: readonly Profile[]): readonly Command<never>[] {
+  return [...new Set(profiles.flatMap(({ commands }) => commands))];
+}
+
+function runProfile(
+  options: DifferentialOptions,
+  { commands, share, words }: Profile,
+  operations: number,
+  findingCount: number,
+): Finding[] {
+  const shares = options.profiles.reduce((sum, profile) => sum + profile.share, 0);
+  const random = runRandom({
+    ...options,
+    commands,
+    operations: Math.round((operations * share) / shares),
+    mismatchesMax: options.mismatchesMax - findingCount,
+    onMismatch: ({ lines }) => options.progress(`a mismatch: ${lines.at(-1)}`),
+    progress: (done) => options.progress(`${done} random operations ${words}`),
+  });
+  return random.map(({ lines, seed, path: found, afterOperations }) => ({
+    title: `random operations, after ${afterOperations} alike`,
+    lines,
+    again: `${words}--seed ${seed} --path ${found}`,
+  }));
 }
 
 /** Each up to its first mismatch. */

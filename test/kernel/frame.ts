@@ -58,7 +58,9 @@ export function framed(name: string, draft: Draft, how: Frame): Call {
     ...(draft.descriptorAt === undefined ? {} : { descriptorAt: draft.descriptorAt }),
     ...(draft.file === undefined ? {} : { file: draft.file }),
   };
-  if (typeof argument === 'number' || draft.file !== undefined || how.kind === 'right') return base;
+  const hasStruct =
+    typeof argument !== 'number' && (draft.file === undefined || draft.file.action === 'ioctl');
+  if (!hasStruct || how.kind === 'right') return base;
   return { ...base, ...reframe(argument, request, how), text: `${text} [${show(how)}]` };
 }
 

@@ -1,17 +1,21 @@
 // Runs inside of the virtual machine: compares, reports, and ends with status 1 when something is
 // wrong.
 import { parseArgs } from 'node:util';
+import type { UnitTraits } from '../../src/iommu/soft/traits.js';
 import { createOs } from '../../src/os/index.js';
 import { loadNative } from '../../src/os/native.js';
 import type { World } from './command.js';
-import { allCommands } from './commands/index.js';
 import { type Finding, runDifferential, runEdges } from './differential.js';
 import { privilegedEdges } from './edges/accounting.js';
+import { bindEdu } from './edu-device.js';
+import { readEduTraits } from './edu-traits.js';
 import { runFaultMatrix } from './fault-matrix/run.js';
 import { KernelSide } from './kernel-side.js';
 import { WorldMemory } from './memory.js';
 import { openFiles } from './open-files.js';
+import { deviceProfile, mockProfile } from './profiles.js';
 import { runRestricted } from './restricted.js';
+import { runContract } from './run-contract.js';
 import { runMutants } from './run-mutants.js';
 import type { Sides } from './sequence.js';
 import { createSoftParts } from './soft-parts.js';
@@ -27,6 +31,7 @@ const { values } = parseArgs({
     ops: { type: 'string', default: `${fullLength}` },
     seed: { type: 'string', default: '1' },
     path: { type: 'string' },
+    device: { type: 'boolean', default: false },
     mismatches: { type: 'string', default: '1' },
     commands: { type: 'string' },
     mutants: { type: 'boolean', default: false },
@@ -52,13 +57,19 @@ interface Bench {
 
 function createBench(): Bench {
   const native = loadNative();
-  const memory = new WorldMemory(createOs());
+  const os = createOs();
+  const memory = new WorldMemory(os);
   const { files, descriptors } = openFiles(memory);
   const parts = createSoftParts();
+  let traits: UnitTraits | undefined;
+  const deviceTraits = (): UnitTraits => (traits ??= readEduTraits(os, bindEdu()));
   return {
     world: { memory, files },
     sides: {
-      open: () => [new KernelSide(native, memory), new SoftSide(parts, memory, descriptors)],
+      open: () => [
+        new KernelSide(native, memory, bindEdu),
+        new SoftSide({ parts, memory, descriptors, deviceTraits }),
+      ],
     },
   };
 }
@@ -78,9 +89,17 @@ function comparePrivileged(): number {
 function compareRestricted(before: string): number {
   const tally = Tally.fromText(before);
   const only = values.commands === undefined ? undefined : new RegExp(values.commands);
+  const isMocksOnly = values.path !== undefined && !values.device;
+  const profiles = [
+    ...(values.device ? [] : [mockProfile]),
+    ...(isMocksOnly ? [] : [deviceProfile]),
+  ];
   const findings = runDifferential({
     ...createBench(),
-    commands: allCommands.filter(({ name }) => only === undefined || only.test(name)),
+    profiles: profiles.map((profile) => ({
+      ...profile,
+      commands: profile.commands.filter(({ name }) => only === undefined || only.test(name)),
+    })),
     seed: Number(values.seed),
     operations: Number(values.ops),
     tally,
@@ -95,6 +114,7 @@ function compareRestricted(before: string): number {
     findings.length === 0 &&
     only === undefined &&
     !values['random-only'] &&
+    !values.device &&
     Number(values.ops) >= fullLength;
   const { notes, failures, lastLine } = verdictOf(tally, findings.length, isWhole);
   for (const line of [...notes, ...failures]) say(line);
@@ -112,17 +132,23 @@ function huntMutants(): number {
   return missed;
 }
 
-/** The fault matrix, unless this run is about less than everything. @returns How much is wrong. */
-async function measureFaults(): Promise<number> {
-  const isPart = values.mutants || values['random-only'] || values.path !== undefined;
-  if (isPart || values.commands !== undefined) return 0;
+/** Whether this run is about less than everything. */
+const isPart =
+  [values.mutants, values['random-only'], values.device].includes(true) ||
+  [values.path, values.commands].some((each) => each !== undefined);
+
+/** @returns How much is wrong. */
+async function runWhole(): Promise<number> {
+  const contract = runContract();
+  if (!contract.isMet) say('the contract of every iommufd is not met by the kernel:');
+  process.stdout.write(contract.text);
   const { failures } = await runFaultMatrix(say);
-  return failures.length;
+  return failures.length + (contract.isMet ? 0 : 1);
 }
 
 async function run(): Promise<number> {
   const before = process.env[tallyVariable];
-  if (before === undefined) return (await measureFaults()) + comparePrivileged();
+  if (before === undefined) return (isPart ? 0 : await runWhole()) + comparePrivileged();
   return values.mutants ? huntMutants() : compareRestricted(before);
 }
 

@@ -1,22 +1,14 @@
 // The contract of every iommufd over the kernel's, with a PCI device behind vfio-pci: in the guest
 // of the test VM, `npx vitest run dist/test/kernel/iommufd-contract.test.js`.
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
-import { beforeAll, describe, it } from 'vitest';
+import { existsSync } from 'node:fs';
+import { describe, it } from 'vitest';
 import { KernelIommufd } from '../../src/iommu/kernel/kernel-iommufd.js';
 import { type ContractWorld, iommufdContract } from '../../src/iommu/testing/iommufd-contract.js';
 import { type Fd, loadNative } from '../../src/os/index.js';
 import { createOs } from '../../src/os/os.js';
+import { bindEdu, eduFolder } from './edu-device.js';
 
 const O_RDWR = 2;
-/** QEMU's teaching device, which the VM has there. */
-const edu = '0000:00:05.0';
-const eduFolder = `/sys/bus/pci/devices/${edu}`;
-
-function bindToVfio(): void {
-  if (existsSync(`${eduFolder}/vfio-dev`)) return;
-  writeFileSync(`${eduFolder}/driver_override`, 'vfio-pci');
-  writeFileSync('/sys/bus/pci/drivers_probe', edu);
-}
 
 function createWorld(): ContractWorld {
   const os = createOs(loadNative());
@@ -30,8 +22,7 @@ function createWorld(): ContractWorld {
       return fd;
     },
     bindDevice() {
-      const [node] = readdirSync(`${eduFolder}/vfio-dev`);
-      const device = iommufd.bindDevice(os.ioctl.open(`/dev/vfio/devices/${node}`, O_RDWR));
+      const device = iommufd.bindDevice(os.ioctl.open(bindEdu(), O_RDWR));
       owned.push(device);
       return device;
     },
@@ -43,7 +34,6 @@ function createWorld(): ContractWorld {
 }
 
 if (existsSync('/dev/iommu') && existsSync(eduFolder)) {
-  beforeAll(bindToVfio);
   iommufdContract("the kernel's iommufd", createWorld);
 } else {
   describe('NOT CHECKED: no /dev/iommu and no EDU device here', () => {

@@ -12,19 +12,39 @@ export class KernelSide implements Side {
   readonly name = 'the kernel';
   readonly #native: NativeBinding;
   readonly #memory: WorldMemory;
-  readonly #fd: number;
+  readonly context: number;
+  readonly #devicePath: () => string;
+  /** With the iommufd's own. */
   readonly #descriptors = new Set<number>();
 
-  /** @throws OsError when there is no /dev/iommu for this user. */
-  constructor(native: NativeBinding, memory: WorldMemory) {
+  /**
+   * @param devicePath - Of the character device.
+   * @throws OsError when there is no /dev/iommu for this user.
+   */
+  constructor(native: NativeBinding, memory: WorldMemory, devicePath: () => string) {
     this.#native = native;
     this.#memory = memory;
-    this.#fd = native.open('/dev/iommu', O_RDWR);
-    if (this.#fd < 0) throw new OsError(errnoName(-this.#fd), 'open', '/dev/iommu');
+    this.#devicePath = devicePath;
+    this.context = native.open('/dev/iommu', O_RDWR);
+    if (this.context < 0) throw new OsError(errnoName(-this.context), 'open', '/dev/iommu');
+    this.#descriptors.add(this.context);
   }
 
   ioctl(request: number, argument: number): Outcome {
-    return { result: this.#native.ioctl(this.#fd, request, argument) };
+    const isOpen = this.#descriptors.has(this.context);
+    return { result: this.#native.ioctl(isOpen ? this.context : -1, request, argument) };
+  }
+
+  openDevice(): Outcome {
+    const descriptor = this.#native.open(this.#devicePath(), O_RDWR);
+    if (descriptor < 0) return { result: descriptor };
+    this.adopt(descriptor);
+    return { result: 0, descriptor };
+  }
+
+  deviceIoctl(descriptor: number, request: number, argument: number): Outcome {
+    const isOpen = this.#descriptors.has(descriptor);
+    return { result: this.#native.ioctl(isOpen ? descriptor : -1, request, argument) };
   }
 
   read(descriptor: number, address: number, lengthBytes: number): Outcome {
@@ -48,7 +68,6 @@ export class KernelSide implements Side {
   close(): void {
     for (const descriptor of this.#descriptors) this.#native.close(descriptor);
     this.#descriptors.clear();
-    this.#native.close(this.#fd);
   }
 }
 

@@ -11,6 +11,9 @@ function side(name: string, ioctl: (argument: number) => Outcome): Side {
   const none = () => ({ result: 0 });
   return {
     name,
+    context: 50,
+    openDevice: () => ({ result: 0, descriptor: name === 'one' ? 60 : 61 }),
+    deviceIoctl: (descriptor) => ({ result: descriptor === (name === 'one' ? 60 : 61) ? 0 : -9 }),
     ioctl: (_request, argument) => ioctl(argument),
     read: none,
     write: none,

@@ -1,6 +1,6 @@
 // Makes the same call on both sides, each from the same memory, and says how they differ.
 import { errnoName } from '../../src/base/errno.js';
-import type { Call, Done } from './call.js';
+import { type Call, contextKey, type Done } from './call.js';
 import { at, dataAt, scratchBytes, type WorldMemory } from './memory.js';
 import type { Outcome, Side } from './side.js';
 
@@ -62,24 +62,34 @@ export class Lockstep {
     const start = structAt(call);
     scratch.set(call.argument, start);
     for (const { offset, key } of call.descriptors) {
-      const numbers = this.#descriptors[key];
+      const numbers = this.#numbersOf(key);
       if (numbers !== undefined) scratch.writeInt32LE(numbers[side], start + offset);
     }
   }
 
   #perform(side: Side, call: Call, index: 0 | 1): Outcome {
     const { file } = call;
-    if (file === undefined) {
-      const { argument } = call;
-      return side.ioctl(call.request, typeof argument === 'number' ? argument : this.#place(call));
-    }
-    const numbers = this.#descriptors[file.key];
+    if (file === undefined) return side.ioctl(call.request, this.#argument(call));
+    if (file.action === 'open device') return side.openDevice();
+    const numbers = this.#numbersOf(file.key);
     if (numbers === undefined) return { result: 0 };
+    if (file.action === 'ioctl') {
+      return side.deviceIoctl(numbers[index], call.request, this.#argument(call));
+    }
     const address = this.#memory.address(dataAt);
     if (file.action === 'read') return side.read(numbers[index], address, file.lengthBytes);
     if (file.action === 'write') return side.write(numbers[index], address, file.lengthBytes);
     side.closeDescriptor(numbers[index]);
     return { result: 0 };
+  }
+
+  #numbersOf(key: number): readonly [number, number] | undefined {
+    if (key === contextKey) return [this.#one.context, this.#other.context];
+    return this.#descriptors[key];
+  }
+
+  #argument(call: Call): number {
+    return typeof call.argument === 'number' ? call.argument : this.#place(call);
   }
 
   #place(call: Call): number {
@@ -90,6 +100,9 @@ export class Lockstep {
   }
 
   #takeDescriptors(call: Call, first: Outcome, second: Outcome): number | undefined {
+    if (first.descriptor !== undefined && second.descriptor !== undefined) {
+      return this.#descriptors.push([first.descriptor, second.descriptor]) - 1;
+    }
     if (call.descriptorAt === undefined || call.place === 'hole') return undefined;
     const offset = structAt(call) + call.descriptorAt;
     const one = this.#after.readInt32LE(offset);
@@ -104,7 +117,7 @@ export class Lockstep {
   #hideDescriptors(call: Call): void {
     const start = structAt(call);
     for (const { offset, key } of call.descriptors) {
-      const numbers = this.#descriptors[key];
+      const numbers = this.#numbersOf(key);
       if (numbers !== undefined) this.#hide(start + offset, numbers);
     }
     const last = this.#descriptors.at(-1);

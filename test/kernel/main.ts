@@ -1,29 +1,46 @@
-// `npm run test:kernel -- [--ops N] [--seed N] [--path P] [--mismatches N]
+// `npm run test:kernel -- [--ops N] [--seed N] [--path P] [--device] [--mismatches N]
 // [--mutants]`: the same operations on
 // the kernel's iommufd and on the soft one, in a virtual machine.
 
 import { rootPath } from '../tools/root.js';
-import { runInVm } from '../vm/boot.js';
+import { runInVm, type VmResult } from '../vm/boot.js';
+import { lastLines, panicIn } from '../vm/console.js';
 import { VmUnavailable } from '../vm/unavailable.js';
 import { prepareVm } from '../vm/vm.js';
+import { judgeWarnings } from './kernel-warnings.js';
 
 const timeoutMs = 1_800_000;
+const consoleLines = 40;
 
 function say(text: string): void {
   process.stderr.write(`${text}\n`);
+}
+
+/** The status of the run: also the kernel itself must have found nothing wrong. */
+function concluded({ end, status, console }: VmResult): number {
+  const { known, unknown } = judgeWarnings(console);
+  for (const { line, reason } of known) say(`the kernel warned, as it does: ${line}: ${reason}`);
+  for (const line of unknown) say(`the kernel WARNED: ${line}`);
+  if (status === undefined) {
+    say(`the last lines of the console:\n${lastLines(console, consoleLines)}`);
+    say(`the machine ${end}: ${panicIn(console) ?? 'no panic'}`);
+    return 1;
+  }
+  return status === 0 && unknown.length > 0 ? 1 : status;
 }
 
 async function main(): Promise<number> {
   const guest = rootPath('dist/test/kernel/guest.js');
   try {
     const vm = await prepareVm({ say });
-    const { status } = await runInVm([process.execPath, guest, ...process.argv.slice(2)], {
+    const words = [process.execPath, guest, ...process.argv.slice(2)];
+    const result = await runInVm(words, {
       vm,
       timeoutMs,
       onStdout: (bytes) => process.stdout.write(bytes),
       onStderr: (bytes) => process.stderr.write(bytes),
     });
-    return status ?? 1;
+    return concluded(result);
   } catch (error) {
     if (!(error instanceof VmUnavailable)) throw error;
     say(`skipped: the comparison with the kernel's iommufd. ${error.message}`);

@@ -13,6 +13,7 @@ import {
 } from '../../src/uapi/iommufd.js';
 import { StructBytes, u32At } from './struct-bytes.js';
 
+export const mockDriver = 'mock';
 export const mockFlags = { noDirty: 1, pasid: 4 } as const;
 
 const aperture = { start: 0x100_0000n, last: 0x7fff_ffffn };
@@ -36,7 +37,7 @@ export interface MockTable extends NestedTable {
 export function mockTraits(flags: number): UnitTraits {
   const hasDirtyTracking = (flags & mockFlags.noDirty) === 0;
   const traits = createTraits({
-    driver: 'mock',
+    driver: mockDriver,
     aperture,
     pageBytes: 2048,
     pasidBits: (flags & mockFlags.pasid) === 0 ? 0 : pasidBits,

@@ -88,6 +88,19 @@ export const listedErrnos: Readonly<Record<string, Listed>> = {
     unreached: { EBUSY: noSecondThread, EOPNOTSUPP: 'needs a mapped dma-buf' },
   },
   VFIO_IOMMU_GET_INFO: { reached: ['EFAULT', 'EINVAL', 'ENODEV'] },
+  VFIO_DEVICE_BIND_IOMMUFD: {
+    reached: ['EFAULT', 'EINVAL', 'E2BIG', 'EBADF', 'EBADFD'],
+    unreached: {
+      EPERM: 'needs a group of two devices',
+      EBUSY: 'needs a legacy group of VFIO',
+      EACCES: 'needs a function that shares a token with others',
+    },
+  },
+  VFIO_DEVICE_ATTACH_IOMMUFD_PT: {
+    reached: ['EFAULT', 'EINVAL', 'ENOTTY', 'ENOENT', 'EADDRINUSE', 'ENOMEM'],
+    unreached: { EBUSY: 'needs a reset of the function under way' },
+  },
+  VFIO_DEVICE_DETACH_IOMMUFD_PT: { reached: ['EFAULT', 'EINVAL', 'ENOTTY'] },
   'unknown number': { reached: ['ENOTTY'] },
 };
 

@@ -8,7 +8,7 @@ import type { SoftIommufd } from '../../src/iommu/soft/soft-iommufd.js';
 import { SoftUnit } from '../../src/iommu/soft/soft-unit.js';
 import { op } from './commands/mock.js';
 import type { WorldMemory } from './memory.js';
-import { type MockTable, mockFlags, mockTraits } from './mock-traits.js';
+import { type MockTable, mockDriver, mockFlags, mockTraits } from './mock-traits.js';
 import type { SoftParts } from './soft-parts.js';
 import { u32At, u64At } from './struct-bytes.js';
 
@@ -168,6 +168,7 @@ export class SoftMock {
   #lookThrough(hwpt: number): DeviceIommu {
     const object = this.#iommufd.find(hwpt);
     if (object?.kind !== 'hwpt') throw fail('ENOENT', `hwpt ${hwpt}`);
+    if (object.format.driver !== mockDriver) throw fail('EINVAL', 'another driver');
     const { pool, control } = this.#parts;
     const pasids = new SharedArrayBuffer(4);
     new Uint32Array(pasids)[0] = object.root;

@@ -28,10 +28,14 @@ export class State {
   readonly #kinds = new Map<number, ObjectKind>();
   readonly #gone: number[] = [];
   readonly #areas = new Map<number, KnownArea[]>();
+  /** Descriptors of open files of the VFIO device. */
+  readonly deviceFiles: number[] = [];
   /** Descriptors of fault queues and accesses. */
   readonly queues: number[] = [];
   readonly accesses: number[] = [];
   readonly #mocks = new Map<number, Mock>();
+  /** The device object of an open file that is bound. */
+  readonly #bound = new Map<number, number>();
   readonly #ioasBehind = new Map<number, number>();
 
   add(id: number, kind: ObjectKind): void {
@@ -76,6 +80,12 @@ export class State {
     this.setIoasBehind(hwpt, target);
   }
 
+  /** What an attach to an IOAS made is gone. */
+  detach(mock: number): void {
+    const known = this.#mocks.get(mock);
+    if (known !== undefined) this.#dropAuto(known);
+  }
+
   removeMock(id: number): void {
     const mock = this.#mocks.get(id);
     if (mock === undefined) return;
@@ -90,6 +100,23 @@ export class State {
     if (auto === undefined) return;
     for (const other of this.#mocks.values()) if (other.auto === auto) return;
     this.remove(auto);
+  }
+
+  bindFile(key: number, device: number): void {
+    this.#bound.set(key, device);
+    this.addMock(device, device);
+  }
+
+  boundBy(key: number): number | undefined {
+    return this.#bound.get(key);
+  }
+
+  closeFile(key: number): void {
+    const index = this.deviceFiles.indexOf(key);
+    if (index >= 0) this.deviceFiles.splice(index, 1);
+    const device = this.#bound.get(key);
+    this.#bound.delete(key);
+    if (device !== undefined) this.removeMock(device);
   }
 
   addPasid(mock: number, pasid: number): void {

@@ -6,6 +6,8 @@ import { deviceEdges } from './devices.js';
 import type { Edge } from './edge.js';
 import { entryEdges } from './entry.js';
 import { ioasEdges } from './ioas.js';
+import { vfioEdges } from './vfio.js';
+import { vfioSpaceEdges } from './vfio-spaces.js';
 import { viommuEdges } from './viommu.js';
 
 export function allEdges(commands: readonly Command<never>[]): readonly Edge[] {
@@ -16,5 +18,7 @@ export function allEdges(commands: readonly Command<never>[]): readonly Edge[] {
     ...deviceEdges,
     ...viommuEdges,
     ...accountingEdges,
+    ...vfioEdges,
+    ...vfioSpaceEdges,
   ];
 }

@@ -1,7 +1,4 @@
 // QEMU's EDU device behind its Intel IOMMU, bound to vfio-pci and opened by its character device.
-import { existsSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
-import { basename } from 'node:path';
-import { AssertionFailure } from '../../../src/base/errors.js';
 import { pause } from '../../../src/function/testing/counter-fixture.js';
 import { KernelIommufd } from '../../../src/iommu/kernel/kernel-iommufd.js';
 import type { Os } from '../../../src/os/index.js';
@@ -9,6 +6,7 @@ import {
   VFIO_PCI_BAR0_REGION_INDEX,
   VFIO_PCI_CONFIG_REGION_INDEX,
 } from '../../../src/uapi/vfio.js';
+import { bindEdu, eduAddress } from '../edu-device.js';
 import type { Rig } from './dma-column.js';
 import { Edu } from './edu.js';
 import { KernelLog, type LoggedRefusal } from './kernel-log.js';
@@ -16,8 +14,6 @@ import { MatrixMemory } from './matrix-memory.js';
 import { VfioRegion } from './vfio-region.js';
 
 const O_RDWR = 2;
-const address = '0000:00:05.0';
-const devicePath = `/sys/bus/pci/devices/${address}`;
 
 const commandRegister = 4;
 const memorySpace = 2;
@@ -31,21 +27,9 @@ const refusalDeadlineMs = 15_000;
  */
 const refusalPauseMs = 1800;
 
-/** @returns Path of the character device. */
-function bindToVfioPci(): string {
-  const driver = `${devicePath}/driver`;
-  if (!existsSync(driver) || basename(readlinkSync(driver)) !== 'vfio-pci') {
-    writeFileSync(`${devicePath}/driver_override`, 'vfio-pci');
-    writeFileSync('/sys/bus/pci/drivers_probe', address);
-  }
-  const [name] = readdirSync(`${devicePath}/vfio-dev`);
-  if (name === undefined) throw new AssertionFailure(`${address} has no character device`);
-  return `/dev/vfio/devices/${name}`;
-}
-
 /** Only in the test machine. */
 export async function openVfioRig(os: Os): Promise<Rig & Disposable> {
-  const fd = os.ioctl.open(bindToVfioPci(), O_RDWR);
+  const fd = os.ioctl.open(bindEdu(), O_RDWR);
   const iommufd = KernelIommufd.open(os.ioctl);
   const device = iommufd.bindDevice(fd);
   const config = new VfioRegion(os.ioctl, fd, VFIO_PCI_CONFIG_REGION_INDEX);
@@ -87,5 +71,5 @@ export async function openVfioRig(os: Os): Promise<Rig & Disposable> {
 
 function withForeignRequester(refusal: LoggedRefusal): LoggedRefusal {
   const { requester, reason } = refusal;
-  return requester === address ? refusal : { ...refusal, reason: `${reason} of ${requester}` };
+  return requester === eduAddress ? refusal : { ...refusal, reason: `${reason} of ${requester}` };
 }

@@ -3,6 +3,7 @@ import { u32 } from '../../../uapi/struct.js';
 import {
   VFIO_DEVICE_ATTACH_IOMMUFD_PT,
   VFIO_DEVICE_ATTACH_PASID,
+  VFIO_DEVICE_BIND_FLAG_TOKEN,
   VFIO_DEVICE_BIND_IOMMUFD,
   VFIO_DEVICE_DETACH_IOMMUFD_PT,
   VFIO_DEVICE_DETACH_PASID,
@@ -23,6 +24,8 @@ import { UserSpace } from './user-space.js';
 const bind = vfioDeviceBindIommufd;
 const attach = vfioDeviceAttachIommufdPt;
 const detach = vfioDeviceDetachIommufdPt;
+/** A UUID. */
+const tokenBytes = 16;
 
 export interface SoftDeviceFileOptions {
   readonly unit: SoftUnit;
@@ -77,10 +80,15 @@ export class SoftDeviceFile implements Disposable {
       bind.sizeBytes,
       bind.offsets.token_uuid_ptr!,
     );
-    const { flags, iommufd } = bind.decode(bytes);
-    // The only flag is of a token, which needs a driver that knows tokens.
-    if (iommufd < 0 || flags !== 0) throw fail('EINVAL', call, `flags ${flags}, fd ${iommufd}`);
+    const { flags, iommufd, token_uuid_ptr: token } = bind.decode(bytes);
+    if (iommufd < 0) throw fail('EINVAL', call, `fd ${iommufd}`);
+    checkFlags(call, flags, VFIO_DEVICE_BIND_FLAG_TOKEN);
     if (this.#device !== undefined) throw fail('EINVAL', call, 'bound already');
+    if (flags !== 0) {
+      // What shares no physical function with others has no token.
+      this.#space.read(token, tokenBytes);
+      throw fail('EINVAL', call, 'a token');
+    }
     const found = this.#files.get(iommufd);
     if (found === undefined) throw fail('EBADF', call, `descriptor ${iommufd}`);
     if (found.kind !== 'iommufd') throw fail('EBADFD', call, found.kind);

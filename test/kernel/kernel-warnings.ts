@@ -1,0 +1,28 @@
+// What the guest's kernel warned of while it was compared. A warning is a mistake of the kernel, or
+// of how the comparison uses its mocks; either has to be looked at, and then fixed or named here.
+import { warningsIn } from '../vm/console.js';
+
+export interface KnownWarning {
+  readonly pattern: RegExp;
+  readonly reason: string;
+}
+
+/** None so far. */
+export const knownWarnings: readonly KnownWarning[] = [];
+
+export interface Judged {
+  readonly known: readonly { readonly line: string; readonly reason: string }[];
+  readonly unknown: readonly string[];
+}
+
+/** @param console - All that the kernel said. */
+export function judgeWarnings(console: string, list = knownWarnings): Judged {
+  const known: { line: string; reason: string }[] = [];
+  const unknown: string[] = [];
+  for (const line of warningsIn(console)) {
+    const found = list.find(({ pattern }) => pattern.test(line));
+    if (found === undefined) unknown.push(line);
+    else known.push({ line, reason: found.reason });
+  }
+  return { known, unknown };
+}
