@@ -15,7 +15,10 @@ function full(): Tally {
 test('every listed command is one of the test, and no errno is listed twice', () => {
   const all = [mockProfile, deviceProfile].flatMap(({ commands }) => commands);
   const names = all.map(({ name }) => name);
-  for (const name of Object.keys(listedErrnos)) expect(names).toContain(name);
+  for (const [name, { reached }] of Object.entries(listedErrnos)) {
+    // What nothing here can reach has no command either.
+    if (reached.length > 0) expect(names).toContain(name);
+  }
   const pairs = [...reachablePairs(), ...unreachablePairs().map(({ pair }) => pair)];
   expect(new Set(pairs).size).toBe(pairs.length);
 });
