@@ -9,7 +9,7 @@ export const help = `Runs a command as root in a virtual machine with a real /de
   npm run vm -- [options] [--] <command> [argument...]
 
 The machine has the files of this one, read-only under an overlay that is thrown away afterwards,
-and starts in the checkout. The first run makes it: about seven minutes, once.
+and starts in the checkout. The first run makes it: about twelve minutes, once.
 
   --timeout SECONDS      end the machine after this (default 600)
   --env NAME=VALUE       set a variable; every LESSOR_* is passed on as it is (repeatable)

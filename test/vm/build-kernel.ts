@@ -1,6 +1,14 @@
 // The steps that make a kernel, in a folder where in the end only the results are left: the image,
 // its configuration, the headers for user space, and a busybox to start the guest with.
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, join } from 'node:path';
 import { downloadPackages } from '../tree/apt.js';
@@ -17,12 +25,26 @@ export interface BuildOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Takes Debian's packages apart. @returns The version of the kernel's. */
-async function fetchSource(work: string, { say, signal }: BuildOptions): Promise<string> {
+/** Where a package of Debian has its busybox: it depends on the release. */
+export function busyboxIn(unpacked: string): string {
+  const paths = ['usr/bin/busybox', 'bin/busybox'].map((path) => join(unpacked, path));
+  const found = paths.find((path) => existsSync(path));
+  if (found === undefined) throw new Error(`there is no busybox in ${unpacked}`);
+  return found;
+}
+
+/** Takes Debian's packages apart, and keeps the busybox. @returns The version of the kernel's. */
+async function fetchSource(
+  folder: string,
+  work: string,
+  { say, signal }: BuildOptions,
+): Promise<string> {
   const packages = await downloadPackages(kernelPackages, work, say);
   for (const path of packages) {
     await run('dpkg-deb', ['--extract', path, join(work, 'unpacked')], { signal });
   }
+  // Before the long work: what is not there shall not be noticed after it.
+  cpSync(busyboxIn(join(work, 'unpacked')), join(folder, 'busybox'));
   const source = packages.find((path) => basename(path).startsWith('linux-source'));
   if (source === undefined) throw new Error(`apt fetched ${packages.join(', ')}, and no source`);
   const version = (await run('dpkg-deb', ['--field', source, 'Version'])).trim();
@@ -63,9 +85,7 @@ async function configure(
 
 async function compile(source: string, { say, signal }: BuildOptions): Promise<void> {
   const jobs = availableParallelism();
-  say(
-    `compiling it with ${jobs} jobs: five to six minutes on two CPUs that have nothing else to do`,
-  );
+  say(`compiling it with ${jobs} jobs: about ten minutes on two CPUs that have nothing else to do`);
   const startMs = performance.now();
   let saidMs = startMs;
   let files = 0;
@@ -81,10 +101,9 @@ async function compile(source: string, { say, signal }: BuildOptions): Promise<v
 }
 
 /** Leaves the results in `folder`. */
-function keep(folder: string, work: string, source: string): void {
+function keep(folder: string, source: string): void {
   cpSync(join(source, 'arch/x86/boot/bzImage'), join(folder, 'bzImage'));
   cpSync(join(source, '.config'), join(folder, 'config'));
-  cpSync(join(work, 'unpacked/bin/busybox'), join(folder, 'busybox'));
   const include = join(folder, 'include');
   cpSync(join(source, 'usr/include'), include, {
     recursive: true,
@@ -108,12 +127,12 @@ export async function buildKernel(
   await ensureBuildTools(options.say, options.signal);
   const work = join(folder, 'work');
   mkdirSync(work);
-  const version = await fetchSource(work, options);
+  const version = await fetchSource(folder, work, options);
   const source = join(work, `linux-source-${kernelSeries}`);
   await patchSource(source, recipe, options);
   await configure(source, recipe, options);
   await compile(source, options);
-  keep(folder, work, source);
+  keep(folder, source);
   rmSync(work, { recursive: true });
   if (!readdirSync(folder).includes('bzImage')) throw new Error('the kernel was not kept');
   return version;
