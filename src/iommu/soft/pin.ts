@@ -97,16 +97,17 @@ function within(extent: Extent, start: number, end: number): Run {
 }
 
 /** The part of the source that an area shows, in whole pages. */
+/** No process has memory there; in Linux the end of the very last page does not fit 64 bits. */
+function beyondErrno({ pages, sourceStart }: Area): 'EOVERFLOW' | 'EFAULT' | 'EINVAL' {
+  if (pages?.kind !== 'user') return 'EINVAL';
+  return BigInt(sourceStart) >= 2n ** 64n - BigInt(pageBytes) ? 'EOVERFLOW' : 'EFAULT';
+}
+
 function pageSpan(area: Area, call: string): { readonly from: number; readonly to: number } {
   const start = Number(area.sourceStart);
   const end = start + area.end - area.at;
   if (end > sourceEnd) {
-    // No process has memory there.
-    throw fail(
-      area.pages?.kind === 'user' ? 'EFAULT' : 'EINVAL',
-      call,
-      'beyond what can be placed',
-    );
+    throw fail(beyondErrno(area), call, 'beyond what can be placed');
   }
   if (isAligned(start, pageBytes) && isAligned(end, pageBytes)) return { from: start, to: end };
   return { from: roundDown(start, pageBytes), to: roundUp(end, pageBytes) };
