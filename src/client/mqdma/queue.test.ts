@@ -183,10 +183,15 @@ describe('the synchronous path', () => {
       if (queue.poll() !== 1) throw new RangeError('no completion');
     };
     for (let warm = 0; warm < 20_000; warm++) round();
-    const before = process.memoryUsage().heapUsed;
-    for (let measured = 0; measured < 20_000; measured++) round();
-    // One object a round would be at least 16 bytes each: 320,000.
-    expect(process.memoryUsage().heapUsed - before).toBeLessThan(100_000);
+    const growth = (): number => {
+      const before = process.memoryUsage().heapUsed;
+      for (let measured = 0; measured < 20_000; measured++) round();
+      return process.memoryUsage().heapUsed - before;
+    };
+    const growths = Array.from({ length: 5 }, growth).sort((one, other) => one - other);
+    // One object a round would be at least 16 bytes each: 320,000 every time. Now and then the
+    // compiler allocates beside it, or a collection frees: the middle one has neither.
+    expect(growths[2]).toBeLessThan(100_000);
   });
 
   it('wakes a sleeping device by one message each time, without the event loop', async () => {
