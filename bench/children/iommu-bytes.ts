@@ -3,17 +3,10 @@
 // dense: one after the other. scattered: one in each of many equal parts of 2^46 bytes.
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import type { Iova } from '../../src/base/units.js';
-import { GiB, MiB } from '../../src/base/units.js';
 import { nodeBytes } from '../../src/iommu/soft/node-pool.js';
-import { createSoftIommu } from '../../src/iommu/soft/soft-iommu.js';
-import type { DmaAccount } from '../../src/iommu/types.js';
-import { systemClock } from '../../src/os/clock.js';
-import { F_SEAL_SHRINK } from '../../src/os/memory-types.js';
 import { randomIntegers } from '../random.js';
-import { memoryOs } from '../shared-memory.js';
+import { createOneSpace } from './one-space.js';
 
-const pageBytes = 4096;
 const warmUpCount = 2000;
 const [countText = '', layout = ''] = process.argv.slice(2);
 const count = Number(countText);
@@ -23,33 +16,10 @@ const partPages = Math.floor(2 ** 34 / count);
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
-const object = memoryOs.create('lessor-bench-bytes', 2 * MiB);
-// As a lease's memory has to be.
-memoryOs.addSeals(object, F_SEAL_SHRINK);
-const iommu = createSoftIommu({
-  arena: memoryOs.createArena(GiB),
-  layout: { windowBytes: 2 * MiB },
-  memory: memoryOs,
-  clock: systemClock,
-  pasidBits: 8,
-  mapsMax: count,
-});
-const space = iommu.spaces.open({ pasid: 7 });
-const account: DmaAccount = {
-  placedBytesMax: GiB,
-  tablePagesMax: 2 ** 20,
-  placedBytes: 0,
-  tablePages: 0,
-};
+const { iommu, space, mapPage } = await createOneSpace('bytes', count);
 
 function pageOf(index: number): number {
   return layout === 'dense' ? index : index * partPages + random(partPages);
-}
-
-async function map(index: number): ReturnType<typeof space.map> {
-  const memory = { fd: object, offsetBytes: (index % 512) * pageBytes };
-  const iova = (pageOf(index) * pageBytes) as Iova;
-  return space.map(memory, iova, pageBytes, 'read-write', account);
 }
 
 interface Held {
@@ -65,9 +35,9 @@ function held(): Held {
 }
 
 // Compiled code and what is made once do not count.
-for (let index = 0; index < warmUpCount; index++) await space.unmap(await map(0));
+for (let index = 0; index < warmUpCount; index++) await space.unmap(await mapPage(pageOf(0)));
 const before = held();
-for (let index = 0; index < count; index++) await map(index);
+for (let index = 0; index < count; index++) await mapPage(pageOf(index));
 const after = held();
 const costs = [
   after.tables - before.tables,

@@ -11,20 +11,17 @@ import {
   opcode,
   queueControl,
   queueControlOffset,
-  queuePageOffset,
   queuePageWord,
   statusPageWord,
 } from '../../device/mqdma/datasheet.js';
 import type { AddressSpace } from '../../iommu/types.js';
 import type { Fd } from '../../os/fd.js';
 import { eventually, pause } from '../testing/counter-fixture.js';
-import { DirectHelpers } from '../testing/direct-helpers.js';
 import { realOs } from '../testing/emulated-fixture.js';
+import { createMqdma, openPage } from '../testing/mqdma-rig.js';
 import type { FunctionEvent, PciFunction, Window } from '../types.js';
-import { createEmulatedFunction } from './index.js';
 
 const { memory, clock, events } = realOs;
-const { pageBytes } = memory;
 const pasid = 3;
 const queue = 1;
 const entries = 64;
@@ -43,30 +40,14 @@ describe('mqdma on the emulated function', () => {
   let submitted = 0;
   let consumed = 0;
 
-  const openPage = async (offsetBytes: number, access: 'read' | 'read-write') => {
-    const ranges = [{ offsetBytes, lengthBytes: pageBytes }];
-    const window = await fn.openWindow(
-      { region: mqdma.queueRegion, ranges, access },
-      { uid: process.getuid!() },
-    );
+  const open = async (access: 'read' | 'read-write'): Promise<Uint32Array> => {
+    const { window, u32 } = await openPage(fn, queue, access);
     windows.push(window);
-    const writable = access === 'read-write';
-    const spec = { offsetBytes: 0, lengthBytes: pageBytes, writable, guard: 'ones' } as const;
-    return new Uint32Array(memory.map(window.fd!, spec).buffer);
+    return u32;
   };
 
   beforeAll(async () => {
-    fn = await createEmulatedFunction({
-      os: realOs,
-      helpers: new DirectHelpers(memory),
-      device: {
-        module: new URL('../../device/mqdma/create.js', import.meta.url).href,
-        exportName: 'createMqdma',
-        options: { queueCount: 4 },
-      },
-      arenaBytes: 2 ** 30,
-      name: 'mqdma',
-    });
+    fn = await createMqdma();
     clientFd = memory.create('lessor-test-client', 4 * MiB);
     const spec = { offsetBytes: 0, lengthBytes: 4 * MiB, writable: true } as const;
     words = new Uint32Array(memory.map(clientFd, spec).buffer);
@@ -78,8 +59,8 @@ describe('mqdma on the emulated function', () => {
     await registers.write32(at + queueControl.PASID, pasid);
     await registers.write32(at + queueControl.ISOLATION, isolationBit.PASID);
     await registers.write32(at + queueControl.ENABLE, 1);
-    page = await openPage(queuePageOffset(queue, pageBytes), 'read-write');
-    status = await openPage(queuePageOffset(queue, pageBytes) + pageBytes, 'read');
+    page = await open('read-write');
+    status = await open('read');
     for (const window of windows) await window.connect();
     page[queuePageWord.RING_ENTRIES] = entries;
     page[queuePageWord.DESCRIPTORS_LOW] = iova;

@@ -79,6 +79,14 @@ describe('MAP', () => {
     }
   });
 
+  test('the very last page is EOVERFLOW for a device: its end has no number', () => {
+    const world = setUp();
+    attachOne(world, world.ioasId, { pageBytes: 2048 });
+    const lastPage = { userVa: 2n ** 64n - PAGE, length: 2048n };
+    expect(world.map(lastPage)).toBe('EOVERFLOW');
+    expect(world.map({ ...lastPage, userVa: lastPage.userVa - PAGE })).toBe('EFAULT');
+  });
+
   test('the address decides where an automatic map may go', () => {
     const { map } = setUp();
     expect(map({ flags: R, length: BigInt(2 * MiB), userVa: 0x40_0000n })).toBe(0x20_0000n);
