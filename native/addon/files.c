@@ -61,6 +61,20 @@ static napi_value write_call(napi_env env, napi_callback_info info) {
   return call_result(env, write(int32_argument(&call, 0, -1), bytes.data, bytes.length));
 }
 
+static napi_value pread_call(napi_env env, napi_callback_info info) {
+  call_arguments call = arguments_of(env, info);
+  byte_view into = bytes_argument(&call, 1);
+  int fd = int32_argument(&call, 0, -1);
+  return call_result(env, pread(fd, into.data, into.length, int64_argument(&call, 2, -1)));
+}
+
+static napi_value pwrite_call(napi_env env, napi_callback_info info) {
+  call_arguments call = arguments_of(env, info);
+  byte_view bytes = bytes_argument(&call, 1);
+  int fd = int32_argument(&call, 0, -1);
+  return call_result(env, pwrite(fd, bytes.data, bytes.length, int64_argument(&call, 2, -1)));
+}
+
 static napi_value poll_now_call(napi_env env, napi_callback_info info) {
   call_arguments call = arguments_of(env, info);
   struct pollfd one = {.fd = int32_argument(&call, 0, -1),
@@ -91,6 +105,8 @@ void register_files(napi_env env, napi_value exports) {
   export_function(env, exports, "ioctl", ioctl_call);
   export_function(env, exports, "read", read_call);
   export_function(env, exports, "write", write_call);
+  export_function(env, exports, "pread", pread_call);
+  export_function(env, exports, "pwrite", pwrite_call);
   export_function(env, exports, "pollNow", poll_now_call);
   export_function(env, exports, "addressOf", address_of_call);
   export_function(env, exports, "directoryEntries", directory_entries_call);

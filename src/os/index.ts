@@ -5,6 +5,8 @@ export type { EventOs, EventSignaller } from './event-types.js';
 export { resolveInPath } from './exec.js';
 export { closeAll, Fd } from './fd.js';
 export type { HelperPool, HelperTerms, Received, SealState } from './helper-types.js';
+export { startIoctlThread } from './ioctl-thread.js';
+export type { IoctlThread } from './ioctl-thread-types.js';
 export type { IoctlOs } from './ioctl-types.js';
 export * from './memory-types.js';
 export { loadNative, type NativeBinding } from './native.js';

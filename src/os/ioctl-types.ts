@@ -15,6 +15,15 @@ export interface IoctlOs {
   read(fd: Fd, into: Uint8Array): number;
   /** write(2). @returns Bytes taken. @throws OsError */
   write(fd: Fd, bytes: Uint8Array): number;
+  /**
+   * pread(2): one call, whatever the device makes of it.
+   *
+   * @param offsetBytes - Any that a double holds exactly: of a VFIO device, `region << 40` and up.
+   * @returns Bytes read. @throws OsError
+   */
+  readAt(fd: Fd, into: Uint8Array, offsetBytes: number): number;
+  /** pwrite(2), as `readAt`. @returns Bytes taken. @throws OsError */
+  writeAt(fd: Fd, bytes: Uint8Array, offsetBytes: number): number;
   /** True when a read would give something or fail. Never waits. @throws OsError */
   isReadable(fd: Fd): boolean;
   /**

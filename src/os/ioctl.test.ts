@@ -136,6 +136,29 @@ describe('read, write and isReadable', () => {
   });
 });
 
+describe('readAt and writeAt', () => {
+  it('move bytes at an offset past 32 bits, in one call', () => {
+    using fd = memory.create('lessor-test', 0);
+    const at = 7 * 2 ** 40 + 4;
+    expect(ioctl.writeAt(fd, Uint8Array.of(1, 2, 3), at)).toBe(3);
+    expect(memory.identity(fd).lengthBytes).toBe(at + 3);
+    const into = new Uint8Array(5).fill(0xaa);
+    expect(ioctl.readAt(fd, into.subarray(1), at + 1)).toBe(2);
+    expect([...into]).toEqual([0xaa, 2, 3, 0xaa, 0xaa]);
+  });
+
+  it('fail with the errno of the call, and refuse offsets that are none', () => {
+    using fd = ioctl.open('/dev/null', 0);
+    expect(errnoThrown(() => ioctl.writeAt(fd, new Uint8Array(1), 0))).toBe('EBADF');
+    using events = createOs(native).events.createEventFd();
+    expect(errnoThrown(() => ioctl.readAt(events, new Uint8Array(8), 0))).toBe('ESPIPE');
+    for (const offset of [-1, 0.5, 2 ** 53]) {
+      expect(errnoThrown(() => ioctl.readAt(fd, new Uint8Array(1), offset))).toBe('EINVAL');
+      expect(errnoThrown(() => ioctl.writeAt(fd, new Uint8Array(1), offset))).toBe('EINVAL');
+    }
+  });
+});
+
 describe('open', () => {
   it('opens with the flags given and close-on-exec', () => {
     using fd = ioctl.open('/dev/null', O_WRONLY);

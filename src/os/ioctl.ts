@@ -1,5 +1,6 @@
 // ioctl, and what else device nodes and their files need.
 import { OsError } from '../base/errors.js';
+import { hex } from '../base/units.js';
 import { Fd, type FdCalls } from './fd.js';
 import type { IoctlOs } from './ioctl-types.js';
 import type { FileCalls } from './native-files.js';
@@ -18,7 +19,7 @@ export function createIoctlOs(native: FileCalls & FdCalls): IoctlOs {
       checkInteger(request, 'ioctl', 'request');
       if (typeof argument === 'number') checkInteger(argument, 'ioctl', 'argument');
       const result = native.ioctl(fd.number, request, argument);
-      return checkResult(result, 'ioctl', `0x${request.toString(16)}`);
+      return checkResult(result, 'ioctl', hex(request));
     },
     open(path, flags) {
       if (path.includes('\0')) throw new OsError('EINVAL', 'open', 'NUL in the path');
@@ -32,6 +33,14 @@ export function createIoctlOs(native: FileCalls & FdCalls): IoctlOs {
     },
     write(fd, bytes) {
       return checkResult(native.write(fd.number, bytes), 'write');
+    },
+    readAt(fd, into, offsetBytes) {
+      checkInteger(offsetBytes, 'pread', 'offset');
+      return checkResult(native.pread(fd.number, into, offsetBytes), 'pread', hex(offsetBytes));
+    },
+    writeAt(fd, bytes, offsetBytes) {
+      checkInteger(offsetBytes, 'pwrite', 'offset');
+      return checkResult(native.pwrite(fd.number, bytes, offsetBytes), 'pwrite', hex(offsetBytes));
     },
     isReadable(fd) {
       const events = checkResult(native.pollNow(fd.number, POLLIN), 'poll');

@@ -9,6 +9,10 @@ export interface FileCalls {
   read(fd: number, into: Uint8Array): number;
   /** write(2). */
   write(fd: number, bytes: Uint8Array): number;
+  /** pread(2). */
+  pread(fd: number, into: Uint8Array, offsetBytes: number): number;
+  /** pwrite(2). */
+  pwrite(fd: number, bytes: Uint8Array, offsetBytes: number): number;
   /** poll(2) of one descriptor, without waiting. @returns Which events there are. */
   pollNow(fd: number, events: number): number;
   /** Where the first byte lies in this process. */

@@ -20,12 +20,23 @@ export interface IoctlCall {
  */
 export type IoctlAnswer = (bytes: Uint8Array, call: IoctlCall) => unknown;
 
+/** One read or write at an offset. @returns Bytes moved. @throws OsError as the kernel would */
+export type FakeTransfer = (bytes: Uint8Array, offsetBytes: number, descriptor: number) => number;
+
+function refuseTransfer(): never {
+  throw new OsError('ENXIO', 'pread');
+}
+
 const firstAddress = 0x7f00_0000_0000n;
 
 export class FakeIoctl implements IoctlOs {
   readonly files = new FakeFiles();
   readonly calls: IoctlCall[] = [];
   readonly opened: { readonly path: string; readonly flags: number }[] = [];
+  /** Answers reads at an offset; ENXIO, as of no device, until a test sets it. */
+  onReadAt: FakeTransfer = refuseTransfer;
+  /** As `onReadAt`, for writes. */
+  onWriteAt: FakeTransfer = refuseTransfer;
   readonly #answers = new Map<number, IoctlAnswer>();
   readonly #views = new Map<bigint, Uint8Array>();
   readonly #incoming = new Map<number, Uint8Array>();
@@ -84,6 +95,14 @@ export class FakeIoctl implements IoctlOs {
 
   write(_fd: Fd, bytes: Uint8Array): number {
     return bytes.length;
+  }
+
+  readAt(fd: Fd, into: Uint8Array, offsetBytes: number): number {
+    return this.onReadAt(into, offsetBytes, fd.number);
+  }
+
+  writeAt(fd: Fd, bytes: Uint8Array, offsetBytes: number): number {
+    return this.onWriteAt(bytes, offsetBytes, fd.number);
   }
 
   isReadable(fd: Fd): boolean {
