@@ -66,6 +66,9 @@ export const errorTable = {
   DEVICE_FAULT: row('EIO', 1, false, 'read the fault record; reset the queue'),
   QUEUE_FULL: row('EAGAIN', 1, true, 'wait for completions'),
   FUNCTION_GONE: row('ENODEV', 3, false, 'the function must be present; restart the broker'),
+  FUNCTION_UNBOUND: row('ENODEV', 3, false, '"lessor bind" gives it to vfio-pci'),
+  FUNCTION_BUSY: row('EBUSY', 5, true, 'end the process that has it'),
+  GROUP_NOT_VIABLE: row('EBUSY', 3, false, 'give the named functions to vfio-pci, or to no driver'),
   SERVER_GONE: row('ENOTCONN', 3, true, 'wait until the server is back; what it did is not known'),
   DEVICE_CHANGED: row(
     'ENODEV',
