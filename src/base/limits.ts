@@ -37,6 +37,8 @@ export const limits = {
   vfioUserBitmapBytesMax: 1_048_576,
   /** Ranges that a vfio-user client names when it starts to log dirty pages. */
   vfioUserLogRangesMax: 4096,
+  /** Lines a second in which a served device's log tells of DMA that was refused. */
+  refusedDmaLinesPerSecondMax: 32,
   /** Entries in what a vfio-user server says of one region's I/O descriptors. */
   vfioUserIoFdEntriesMax: 256,
   /** Requests of one vfio-user connection that wait for their handler. */

@@ -14,6 +14,7 @@ export interface DeviceOptions {
   readonly queues?: number;
   readonly dmaBits?: number;
   readonly dmaDelay?: number;
+  readonly faultInjection?: boolean;
 }
 
 interface DeviceKind {
@@ -26,6 +27,7 @@ const optionNames: Readonly<Record<keyof DeviceOptions, string>> = {
   queues: '--queues',
   dmaBits: '--dma-bits',
   dmaDelay: '--dma-delay',
+  faultInjection: '--fault-injection',
 };
 
 export const deviceKinds: Readonly<Record<string, DeviceKind>> = {
@@ -46,10 +48,14 @@ export const deviceKinds: Readonly<Record<string, DeviceKind>> = {
   },
   mqdma: {
     description: 'the multi-queue DMA engine that lessor leases',
-    options: ['queues'],
-    // vfio-user carries no PASIDs.
-    create: ({ queues }) =>
-      new MqdmaDevice({ pasidBits: 0, ...(queues === undefined ? {} : { queueCount: queues }) }),
+    options: ['queues', 'faultInjection'],
+    create: ({ queues, faultInjection = false }) =>
+      new MqdmaDevice({
+        // vfio-user carries no PASIDs.
+        pasidBits: 0,
+        faultInjection,
+        ...(queues === undefined ? {} : { queueCount: queues }),
+      }),
   },
 };
 

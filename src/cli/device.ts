@@ -36,6 +36,7 @@ export function addDeviceCommand(program: Command): void {
     )
     .option('--detachable-windows', 'let a broker give its leases windows that clients map')
     .option('--queues <count>', 'mqdma: its queues, 1 to 1024 (default: 16)', parseCount)
+    .option('--fault-injection', 'mqdma: let whoever drives it have it misbehave')
     .option('--dma-bits <count>', 'edu: bits of a DMA address, 12 to 48 (default: 28)', parseCount)
     .option('--dma-delay <time>', 'edu: from command to DMA (default: 100ms)', parseDurationMs)
     .addOption(

@@ -40,7 +40,9 @@ export async function serveNamedDevice(name: string, options: ServeDeviceOptions
     if (!claimSocketPath(os.sockets, path)) {
       throw new LessorError('ADDRESS_IN_USE', `somebody listens on ${path}`);
     }
-    server = await serveDevice(device, { path, mode, os, log, dma, detachableWindows });
+    server = await serveDevice(device, {
+      ...{ path, mode, os, log, dma, detachableWindows, name },
+    });
   } catch (error) {
     throw explained(error, path);
   }

@@ -17,6 +17,11 @@ test('options that repeat add up', () => {
   expect(args.machine.vfioUser).toEqual({ 6: '/s' });
 });
 
+test('there is an mqdma unless it is not wanted', () => {
+  expect(vmArguments(['true']).mqdma).toBe(true);
+  expect(vmArguments(['--no-mqdma', 'true']).mqdma).toBe(false);
+});
+
 test('help and where need no command', () => {
   expect(vmArguments(['--help']).task).toBe('help');
   expect(vmArguments(['--where']).task).toBe('where');

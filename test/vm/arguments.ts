@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { variableIn } from './guest-script.js';
 import { type KernelFlavour, kernelFlavours } from './kernel-recipe.js';
-import { usualMachine, type VmMachine } from './machine.js';
+import { portAddress, usualMachine, type VmMachine } from './machine.js';
 
 export const help = `Runs a command as root in a virtual machine with a real /dev/iommu, VFIO and an Intel IOMMU.
 
@@ -17,6 +17,7 @@ and starts in the checkout. The first run makes it: about twelve minutes, once.
   --console FILE         keep what the machine's kernel says
   --kernel stock|patched Debian's source as it is, or with the patches of test/vm/patches
   --cpus N, --memory MIB of the machine (default ${usualMachine.cpus}, ${usualMachine.memoryMib})
+  --no-mqdma             no device at ${portAddress}; else one is served on this machine
   --vfio-user SLOT=PATH  plug in the device that a vfio-user server offers (repeatable)
   --append WORDS         more words for the kernel's command line
   --where                say where the kernel is and which it is; run nothing
@@ -38,6 +39,7 @@ const options = {
   kernel: { type: 'string', default: 'stock' },
   cpus: { type: 'string', default: String(usualMachine.cpus) },
   memory: { type: 'string', default: String(usualMachine.memoryMib) },
+  'no-mqdma': { type: 'boolean', default: false },
   'vfio-user': { type: 'string', multiple: true, default: [] as string[] },
   append: { type: 'string', multiple: true, default: [] as string[] },
   where: { type: 'boolean', default: false },
@@ -52,6 +54,8 @@ export interface VmArguments {
   readonly keep: readonly string[];
   readonly consolePath: string | undefined;
   readonly flavour: KernelFlavour;
+  /** An mqdma is served on this machine for the time of the guest. */
+  readonly mqdma: boolean;
   readonly machine: VmMachine;
 }
 
@@ -102,6 +106,7 @@ export function vmArguments(words: readonly string[]): VmArguments {
     keep: values.keep,
     consolePath: values.console,
     flavour: oneOf('kernel', values.kernel, kernelFlavours),
+    mqdma: !values['no-mqdma'],
     machine: {
       cpus: count('cpus', values.cpus, 64),
       memoryMib: count('memory', values.memory, 1_048_576),

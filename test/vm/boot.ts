@@ -1,7 +1,14 @@
 // Runs a command in a guest that has the host's files, and gives back what became of it:
 // `runInVm` to the end, `Guest` for who wants to interrupt it on the way.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -12,7 +19,8 @@ import { Follower } from './follow.js';
 import { hiddenFolders, startScript } from './guest-script.js';
 import { initramfs } from './initramfs.js';
 import { machineWords, usualMachine, type VmMachine } from './machine.js';
-import { insideVariable, prepareVm, type Vm } from './vm.js';
+import { type ServedMqdma, startServedMqdma } from './served-mqdma.js';
+import { deviceLogVariable, insideVariable, prepareVm, type Vm } from './vm.js';
 
 const usualTimeoutMs = 600_000;
 /** How long an interrupted command may take to end before its guest is taken away. */
@@ -20,6 +28,7 @@ const graceMs = 10_000;
 /** The guest's own limit is behind ours: it counts only when nobody is left to end QEMU. */
 const orphanMs = 60_000;
 const consoleFd = 3;
+const deviceLogName = 'device.log';
 const interruptKey = '\x03';
 const systemFolders = [
   '/usr/local/sbin',
@@ -34,6 +43,11 @@ export interface VmOptions {
   /** Made ready before; else `runInVm` makes it ready, which can take minutes. */
   readonly vm?: Vm;
   readonly machine?: Partial<VmMachine>;
+  /**
+   * Serve an mqdma on the host for the time of the guest, which has it at `portAddress`; or the one
+   * that is served already. Default: none.
+   */
+  readonly mqdma?: boolean | ServedMqdma;
   /** Where the command runs; the checkout unless said otherwise. */
   readonly cwd?: string;
   /** On top of HOME, PATH, LESSOR_CACHE and every LESSOR_* of this process. */
@@ -65,6 +79,8 @@ export interface VmResult {
   readonly stderr: string;
   /** All that the guest's kernel said: DMAR faults, warnings, a panic. */
   readonly console: string;
+  /** What the server of `VmOptions.mqdma` said: DMA that it refused. */
+  readonly deviceLog: string;
   /** What QEMU itself complained of. */
   readonly complaints: string;
   readonly elapsedMs: number;
@@ -81,6 +97,7 @@ function guestEnv(more: Readonly<Record<string, string>>): Record<string, string
     ...(Object.fromEntries(ours) as Record<string, string>),
     LESSOR_CACHE: cacheRoot(),
     [insideVariable]: '1',
+    [deviceLogVariable]: `/run/lessor-vm/share/${deviceLogName}`,
     ...more,
   };
 }
@@ -99,7 +116,7 @@ function fillShare(share: string, words: readonly string[], options: VmOptions):
   writeFileSync(join(share, 'keep'), kept.map((path) => `${path}\n`).join(''));
   writeFileSync(join(share, 'start'), startScript({ words, cwd, env: guestEnv(env) }));
   writeFileSync(join(share, 'seconds'), `${Math.ceil((timeoutMs + orphanMs) / 1000)}\n`);
-  for (const name of ['stdout', 'stderr']) writeFileSync(join(share, name), '');
+  for (const name of ['stdout', 'stderr', deviceLogName]) writeFileSync(join(share, name), '');
 }
 
 function statusIn(share: string): number | undefined {
@@ -109,6 +126,9 @@ function statusIn(share: string): number | undefined {
     return undefined;
   }
 }
+
+/** With the served device already there. */
+type GuestOptions = Omit<VmOptions, 'mqdma'> & { readonly mqdma?: ServedMqdma };
 
 /** A command that runs in a guest. */
 export class Guest {
@@ -120,14 +140,19 @@ export class Guest {
   #graceTimer: NodeJS.Timeout | undefined;
 
   /** Boots a guest for a command. */
-  constructor(vm: Vm, words: readonly string[], options: VmOptions = {}) {
+  constructor(vm: Vm, words: readonly string[], options: GuestOptions = {}) {
     const folder = mkdtempSync(join(tmpdir(), 'lessor-vm-'));
     try {
       fillShare(folder, words, options);
       const initramfsPath = join(folder, 'initramfs');
       writeFileSync(initramfsPath, initramfs(vm.kernel));
       const [loader = '', ...args] = vm.qemu.command;
-      const machine = { ...usualMachine, ...options.machine };
+      const { mqdma } = options;
+      const machine = {
+        ...usualMachine,
+        ...options.machine,
+        ...(mqdma === undefined ? {} : { behindPort: mqdma.socketPath }),
+      };
       const files = {
         bzImage: vm.kernel.bzImage,
         initramfs: initramfsPath,
@@ -166,11 +191,14 @@ export class Guest {
     this.#child.kill('SIGKILL');
   }
 
-  async #follow(folder: string, options: VmOptions): Promise<VmResult> {
-    const gathered = { stdout: [], stderr: [], console: [], complaints: [] } as Record<
-      'stdout' | 'stderr' | 'console' | 'complaints',
-      Buffer[]
-    >;
+  async #follow(folder: string, options: GuestOptions): Promise<VmResult> {
+    const gathered = {
+      stdout: [] as Buffer[],
+      stderr: [] as Buffer[],
+      console: [] as Buffer[],
+      deviceLog: [] as Buffer[],
+      complaints: [] as Buffer[],
+    };
     const taker =
       (name: keyof typeof gathered, pass?: (bytes: Buffer) => void) =>
       (bytes: Buffer): void => {
@@ -185,6 +213,9 @@ export class Guest {
     // QEMU's end can break the line while something is on it.
     this.#console.on('error', () => undefined);
     this.#child.stderr?.on('data', taker('complaints'));
+    using _device = options.mqdma?.onSaid(
+      taker('deviceLog', (bytes) => appendFileSync(join(folder, deviceLogName), bytes)),
+    );
     const timer = setTimeout(() => this.#kill('timed-out'), options.timeoutMs ?? usualTimeoutMs);
     try {
       await new Promise<void>((resolve, reject) => {
@@ -199,6 +230,7 @@ export class Guest {
         stdout: text('stdout'),
         stderr: text('stderr'),
         console: text('console'),
+        deviceLog: text('deviceLog'),
         complaints: text('complaints').trim(),
         elapsedMs: performance.now() - this.#startMs,
       };
@@ -227,7 +259,10 @@ export async function runInVm(
   command: readonly string[],
   options: VmOptions = {},
 ): Promise<VmResult> {
-  const { say = () => undefined } = options;
+  const { say = () => undefined, mqdma = false, ...rest } = options;
   const vm = options.vm ?? (await prepareVm({ say }));
-  return new Guest(vm, command, options).result;
+  if (mqdma === false) return new Guest(vm, command, rest).result;
+  if (mqdma !== true) return new Guest(vm, command, { ...rest, mqdma }).result;
+  await using served = await startServedMqdma();
+  return await new Guest(vm, command, { ...rest, mqdma: served }).result;
 }

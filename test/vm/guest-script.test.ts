@@ -1,6 +1,8 @@
 import { execFileSync } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { rootPath } from '../tools/root.js';
 import { hiddenFolders, quoted, startScript, variableIn } from './guest-script.js';
 
 const word = fc.string({ unit: 'binary' }).filter((text) => !text.includes('\0'));
@@ -19,7 +21,12 @@ test('a shell reads a quoted word as it was', () => {
 test('a script runs its command in a folder with variables', () => {
   const words = ['sh', '-c', 'pwd; echo "$A|$1"; cat', 'sh', "it's $A"];
   const script = startScript({ words, cwd: '/', env: { A: 'b\n"c"' } });
-  const printed = execFileSync('sh', ['-c', script], { encoding: 'utf8', input: 'not read' });
+  // A file, as a pipe would break when nobody reads from it.
+  const notRead = openSync(rootPath('package.json'), 'r');
+  const printed = String(
+    execFileSync('sh', ['-c', script], { stdio: [notRead, 'pipe', 'inherit'] }),
+  );
+  closeSync(notRead);
   expect(printed).toBe('/\nb\n"c"|it\'s $A\n');
 });
 

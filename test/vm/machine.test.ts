@@ -26,6 +26,17 @@ test("the host's files cannot be written, and a comma is no end of a path", () =
   expect(share).not.toContain('readonly');
 });
 
+test('a server behind a root port is alone on the bus of the port', () => {
+  const words = machineWords({ ...usualMachine, behindPort: '/s' }, files);
+  const [, , port, device] = valuesOf(words, '-device');
+  expect(port).toBe('pcie-root-port,id=root-port,bus=pcie.0,addr=4,chassis=1,slot=1');
+  expect(JSON.parse(device ?? '')).toEqual({
+    driver: 'vfio-user-pci',
+    ...{ bus: 'root-port', addr: '0' },
+    socket: { type: 'unix', path: '/s' },
+  });
+});
+
 test('servers are plugged in, in slots that are free', () => {
   const machine = { ...usualMachine, vfioUser: { 16: '/s,1' }, kernelWords: ['a', 'b=c'] };
   const words = machineWords(machine, files);

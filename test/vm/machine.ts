@@ -3,6 +3,12 @@
 
 /** Slot of QEMU's educational device on the root bus: 0000:00:05.0 in the guest. */
 export const eduSlot = 5;
+/**
+ * Where the guest has the device of `VmMachine.behindPort`: alone on the bus of a root port in slot
+ * 4, so that the guest's kernel can reset it by resetting that bus.
+ */
+export const portAddress = '0000:01:00.0';
+const portSlot = 4;
 /** Slots that `VmMachine.vfioUser` may take. */
 export const freeSlots = { first: 6, last: 0x1e } as const;
 
@@ -11,6 +17,8 @@ export interface VmMachine {
   readonly memoryMib: number;
   /** Sockets of vfio-user servers on the host, by slot of the guest's root bus. */
   readonly vfioUser: Readonly<Record<number, string>>;
+  /** Socket of a vfio-user server on the host, whose device is at `portAddress` in the guest. */
+  readonly behindPort?: string;
   /** More words for the guest kernel's command line. */
   readonly kernelWords: readonly string[];
 }
@@ -43,6 +51,17 @@ const kernelWords = [
   'iommu=pt',
 ];
 
+function vfioUserDevice(path: string, place: Readonly<Record<string, string>>): readonly string[] {
+  const socket = { type: 'unix', path };
+  return ['-device', JSON.stringify({ driver: 'vfio-user-pci', ...place, socket })];
+}
+
+function portWords(path: string | undefined): readonly string[] {
+  if (path === undefined) return [];
+  const port = `pcie-root-port,id=root-port,bus=pcie.0,addr=${portSlot},chassis=1,slot=1`;
+  return ['-device', port, ...vfioUserDevice(path, { bus: 'root-port', addr: '0' })];
+}
+
 function vfioUserWords(devices: VmMachine['vfioUser']): readonly string[] {
   return Object.entries(devices).flatMap(([slot, path]) => {
     const number = Number(slot);
@@ -50,9 +69,7 @@ function vfioUserWords(devices: VmMachine['vfioUser']): readonly string[] {
     if (!Number.isInteger(number) || !isFree) {
       throw new RangeError(`slot ${slot} is not one of ${freeSlots.first} to ${freeSlots.last}`);
     }
-    const socket = { type: 'unix', path };
-    const device = { driver: 'vfio-user-pci', addr: number.toString(16), socket };
-    return ['-device', JSON.stringify(device)];
+    return vfioUserDevice(path, { addr: number.toString(16) });
   });
 }
 
@@ -64,7 +81,7 @@ function folderWords(tag: string, path: string, more: string): readonly string[]
 
 /** The words after QEMU's own name. */
 export function machineWords(machine: VmMachine, files: MachineFiles): readonly string[] {
-  const { cpus, memoryMib, vfioUser } = machine;
+  const { cpus, memoryMib, vfioUser, behindPort } = machine;
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
     // Emulated: the same everywhere, with KVM or without.
@@ -75,6 +92,7 @@ export function machineWords(machine: VmMachine, files: MachineFiles): readonly 
     ...['-cpu', 'max', '-smp', String(cpus)],
     ...['-device', 'intel-iommu,intremap=on,caching-mode=on,aw-bits=48'],
     ...['-device', `edu,addr=${eduSlot}`],
+    ...portWords(behindPort),
     ...vfioUserWords(vfioUser),
     ...folderWords('host', '/', ',readonly=on,multidevs=remap'),
     ...folderWords('share', files.share, ',multidevs=remap'),

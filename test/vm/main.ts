@@ -3,6 +3,7 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { help, type VmArguments, vmArguments } from './arguments.js';
 import { Guest, type VmResult } from './boot.js';
 import { lastLines, panicIn, warningsIn } from './console.js';
+import { startServedMqdma } from './served-mqdma.js';
 import { VmUnavailable } from './unavailable.js';
 import { prepareVm, type Vm } from './vm.js';
 
@@ -31,10 +32,12 @@ function concluded(result: VmResult, { timeoutMs }: VmArguments): number {
 
 async function runGuest(vm: Vm, args: VmArguments, hold: (guest: Guest) => void): Promise<number> {
   const { command, timeoutMs, env, keep, machine, consolePath } = args;
+  await using served = args.mqdma ? await startServedMqdma() : undefined;
   const consoleFd = consolePath === undefined ? undefined : openSync(consolePath, 'w');
   try {
     const guest = new Guest(vm, command, {
       ...{ timeoutMs, env, keep, machine },
+      ...(served && { mqdma: served }),
       onStdout: (bytes) => process.stdout.write(bytes),
       onStderr: (bytes) => process.stderr.write(bytes),
       onConsole: (bytes) => {

@@ -95,6 +95,7 @@ class Server implements DeviceServer {
     this.#served = new ServedDevice(device, {
       os: this.#os,
       name,
+      log: this.#log,
       dma,
       arenaBytes: toCount(options.arenaBytes ?? arenaBytesDefault, 'arenaBytes', arenaBytesMax),
       idleSpinMs: toCount(spinMicros, 'idleSpinMicros', idleSpinMicrosMax) / 1000,

@@ -1,6 +1,7 @@
 // What a served device reaches of its client's memory: maps, rights, unmaps, memory that vanishes.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../base/limits.js';
+import { silentLogger } from '../../base/log.js';
 import { faultReasons } from '../../iommu/types.js';
 import { openCount } from '../../os/testing/open-descriptors.js';
 import {
@@ -281,6 +282,27 @@ describe('memory without a descriptor', () => {
     await slow.client.dmaMap(request(buffer, BigInt(base), BigInt(page)));
     expect(await slow.dma('read', base, 10)).toBe(0);
     expect(await slow.client.read32(0, labRegister.DMA_BYTE)).toBe(40);
+  });
+});
+
+describe('the log of the server', () => {
+  it('tells what was refused, and nothing else', async () => {
+    const lines: unknown[] = [];
+    const log = { ...silentLogger, info: (...line: unknown[]) => void lines.push(line) };
+    await using told = await startLab({ log, name: 'told' });
+    await told.setCommand(command.MASTER);
+    await told.map(base, page, { writable: false });
+    await told.dma('read', base, 8);
+    await told.dma('write', base + 16, 8);
+    await told.dma('translateRead', base + page, 0);
+    const line = (iova: string, access: string, reason: string) => [
+      'DMA refused',
+      { device: 'told', iova, access, reason, untold: undefined },
+    ];
+    expect(lines).toEqual([
+      line('0x40000010', 'write', 'no permission'),
+      line('0x40001000', 'read', 'not mapped'),
+    ]);
   });
 });
 

@@ -13,6 +13,7 @@ import type { DirtyLog } from './dirty-log.js';
 import type { DmaMaps } from './dma-maps.js';
 import type { FrameMemory } from './frame-memory.js';
 import type { Interrupts } from './interrupts.js';
+import type { RefusedDma } from './refused-dma.js';
 
 /** Translations hold to the end of a page of this many bytes. */
 const pageBytes = 4096;
@@ -27,6 +28,7 @@ export interface ServedBusParts {
   readonly frames: FrameMemory;
   readonly interrupts: Interrupts;
   readonly dirty: DirtyLog;
+  readonly refused: RefusedDma;
   readonly clock: Clock;
   /** False: the device has no direct memory. */
   readonly isDirect: boolean;
@@ -94,9 +96,9 @@ export class ServedBus implements Bus {
 
   /** Bus mastering gates every address; vfio-user knows no PASIDs. */
   #translate(pasid: number | undefined, iova: number, access: Direction): number {
-    const { config, maps, dirty } = this.#parts;
-    if (pasid !== undefined || !config.busMaster) return notAttached;
-    const place = maps.iommu.translate(undefined, iova, access);
+    const { dirty } = this.#parts;
+    const place = this.#check(pasid, iova, access);
+    if (place < 0) this.#tell(iova, place, access);
     if (dirty.isOn && place >= 0 && access === 'write') dirty.mark(iova);
     return place;
   }
@@ -113,7 +115,10 @@ export class ServedBus implements Bus {
     for (let at = iova; at < end; at += pageBytes - (at % pageBytes)) {
       const place = this.#check(pasid, at, access);
       if (place === notReachable) byMessage = true;
-      else if (place < 0) return { iova: at, access, reason: faultReasonOf(place) };
+      else if (place < 0) {
+        this.#tell(at, place, access);
+        return { iova: at, access, reason: faultReasonOf(place) };
+      }
     }
     if (byMessage) return this.#transferByMessage(pasid, iova, bytes, access);
     const { maps } = this.#parts;
@@ -127,6 +132,11 @@ export class ServedBus implements Bus {
     if (maps.faults[0]! === faultsBefore) return undefined;
     maps.checkFaults();
     return { iova, access, reason: 'memory gone' };
+  }
+
+  /** What only messages reach is not refused. */
+  #tell(iova: number, place: number, access: Direction): void {
+    if (place !== notReachable) this.#parts.refused.tell(iova, access, faultReasonOf(place));
   }
 
   /** As `#translate`, without a trace. */

@@ -1,6 +1,7 @@
 // A device with everything that a client sees of it: the parts, put together, and what happens to
 // them when a client comes, resets or goes. One client at a time.
 import type { Clock } from '../../base/clock.js';
+import { type Logger, silentLogger } from '../../base/log.js';
 import { ConfigSpace } from '../../device/config-space.js';
 import type { PciDevice } from '../../device/types.js';
 import type { EventOs, EventSignaller } from '../../os/event-types.js';
@@ -26,6 +27,7 @@ import { Doorbells } from './doorbells.js';
 import { FrameMemory } from './frame-memory.js';
 import { Interrupts } from './interrupts.js';
 import { MigrationPort } from './migration-port.js';
+import { RefusedDma } from './refused-dma.js';
 import { type DevicePlan, planDevice } from './region-plan.js';
 import { RegisterAccess } from './register-access.js';
 import { ServedBus } from './served-bus.js';
@@ -42,6 +44,8 @@ export interface ServedDeviceOs {
 export interface ServedDeviceOptions {
   readonly os: ServedDeviceOs;
   readonly name: string;
+  /** Default: silent. */
+  readonly log?: Logger;
   readonly dma: 'direct' | 'message';
   readonly arenaBytes: number;
   readonly idleSpinMs: number;
@@ -263,7 +267,7 @@ export class ServedDevice implements Disposable {
     });
   }
 
-  #createBus({ os, dma }: ServedDeviceOptions): ServedBus {
+  #createBus({ os, dma, name, log = silentLogger }: ServedDeviceOptions): ServedBus {
     const { config, maps, frames, interrupts, dirty, loop } = this;
     return new ServedBus({
       config,
@@ -271,6 +275,7 @@ export class ServedDevice implements Disposable {
       frames,
       interrupts,
       dirty,
+      refused: new RefusedDma(log, os.clock, name),
       clock: os.clock,
       isDirect: dma === 'direct',
       hasIntx: this.device.config.intx === true,
