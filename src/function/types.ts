@@ -26,6 +26,8 @@ export interface FunctionInfo {
   readonly vectorCount: number;
   /** Ranges of a region that no window may touch: MSI-X table and PBA. */
   readonly reserved: readonly RegionRange[];
+  /** Absent: clients map memory that stands in for registers, which harms nobody. */
+  readonly windows?: WindowTraits;
   /** Width of PASIDs the function can send; 0 when it has none. */
   readonly pasidBits: number;
   readonly iovaPageBytes: number;
@@ -53,11 +55,27 @@ export interface Registers {
   write64(offsetBytes: number, value: bigint): Promise<void>;
 }
 
+/**
+ * What a mapping may do with loads and stores at most: `device`, nothing, each reaches the device by
+ * itself and in order; `write-combining`, hold stores back, merge and reorder them until a fence.
+ */
+export type WindowMemory = 'device' | 'write-combining';
+
+/** What clients map of a function's windows. */
+export interface WindowTraits {
+  /** The device's registers themselves: a mapping that is left to its holder still reaches them. */
+  readonly direct: boolean;
+  /** Whoever holds one can harm the kernel, through a flaw of it. */
+  readonly harmful: boolean;
+}
+
 /** One backing, hence one descriptor: some ranges of one region, concatenated. */
 export interface BackingSpec {
   readonly region: number;
   readonly ranges: readonly { readonly offsetBytes: number; readonly lengthBytes: number }[];
   readonly access: 'read-write' | 'read';
+  /** What the holder can live with; it is done where the kernel can. Default: `device`. */
+  readonly memory?: WindowMemory;
 }
 
 /** Part of a BAR that one lease may reach. Made unjoined; `connect` joins it to the device. */
@@ -66,6 +84,8 @@ export interface Window extends AsyncDisposable {
   readonly fd: Fd | undefined;
   readonly lengthBytes: number;
   readonly revocation: Revocation;
+  /** What mappings of it may do at most, whatever was asked for. Absent: `device`. */
+  readonly memory?: WindowMemory;
   /** Access by message, from the window's start; all ones before connect and after detach. */
   readonly registers: Registers;
   /**

@@ -4,6 +4,7 @@ import { LessorError } from '../../base/errors.js';
 import { Listeners } from '../../base/listeners.js';
 import type { Value, Width } from '../../device/types.js';
 import type { Fd } from '../../os/fd.js';
+import { frameAt } from '../frame-map.js';
 import { createRegisters } from '../register-access.js';
 import type {
   BackingSpec,
@@ -17,7 +18,6 @@ import type {
 import { word } from './control-block.js';
 import type { EmulatedParts } from './emulated-parts.js';
 import { FaultReports } from './fault-reports.js';
-import { frameAt } from './frame-map.js';
 
 /** Longest time the worker may take to end by itself. */
 const stopDeadlineMs = 1000;

@@ -3,8 +3,8 @@
 import { assert, LessorError } from '../../base/errors.js';
 import { hex } from '../../base/units.js';
 import type { Words } from '../../device/words.js';
+import type { FramePlace, WindowFrame } from '../frame-map.js';
 import type { ControlBlock } from './control-block.js';
-import type { FramePlace, WindowFrame } from './frame-map.js';
 import type { WorkerLink } from './worker-link.js';
 
 export interface FrameTableParts {

@@ -10,10 +10,10 @@ import type { DmaMemory, RevocableWindow } from '../../iommu/types.js';
 import type { Fd } from '../../os/fd.js';
 import type { HelperPool } from '../../os/helper-types.js';
 import type { Arena, GuardSlot } from '../../os/memory-types.js';
+import type { WindowPlan } from '../frame-map.js';
 import { allOnes, createRegisters } from '../register-access.js';
 import type { BackingSpec, Registers, Window } from '../types.js';
 import { WindowHelpers } from '../window-helpers.js';
-import type { WindowPlan } from './frame-map.js';
 import type { FrameTable } from './frame-table.js';
 
 /** Longest time that a detach waits for the worker. The cut needs no worker. */

@@ -7,10 +7,10 @@ import type { Words } from '../../device/words.js';
 import type { Fd } from '../../os/fd.js';
 import type { HelperPool } from '../../os/helper-types.js';
 import { type Arena, F_SEAL_GROW, type MemoryOs } from '../../os/memory-types.js';
+import { type FramePlace, planWindow } from '../frame-map.js';
 import { type DeviceAccess, MessageWindow } from '../message-window.js';
 import type { BackingSpec, RegionRange, Window } from '../types.js';
 import { windowSeals } from '../window-seals.js';
-import { type FramePlace, planWindow } from './frame-map.js';
 import type { FrameTable } from './frame-table.js';
 import { type ExportWindow, MemoryWindow, type WindowMemory } from './memory-window.js';
 

@@ -1,8 +1,8 @@
 // The worker's side of the frame table: live words of every frame that the device asked for.
 import { assert } from '../../base/errors.js';
 import type { Frame } from '../../device/types.js';
+import { type FramePlace, frameAt } from '../frame-map.js';
 import type { ControlBlock } from './control-block.js';
-import { type FramePlace, frameAt } from './frame-map.js';
 
 interface LiveFrame extends Frame {
   base: number;

@@ -1,8 +1,8 @@
 // What main and worker say to each other before the loop starts; after that they share memory.
 import type { DeviceConfig, DeviceRegion } from '../../device/types.js';
 import type { IommuHandles } from '../../iommu/soft/control.js';
+import type { FramePlace } from '../frame-map.js';
 import type { ControlShape } from './control-block.js';
-import type { FramePlace } from './frame-map.js';
 
 /** Where the device comes from. All of it is the broker's own choice, never a client's. */
 export interface DeviceSource {

@@ -2,15 +2,15 @@
 // by message. A range is of one window at a time, and a window is of one life of the server.
 import { errnoOf, LessorError } from '../../base/errors.js';
 import type { Logger } from '../../base/log.js';
-import { hex } from '../../base/units.js';
 import type { Fd } from '../../os/fd.js';
 import type { HelperPool } from '../../os/helper-types.js';
 import { F_SEAL_GROW, type MemoryOs } from '../../os/memory-types.js';
 import { windowCommand, windowCommandRecord } from '../../uapi/window-region.js';
 import type { ReconnectingClient } from '../../vfio-user/reconnect.js';
-import { planWindow } from '../emulated/frame-map.js';
+import { planWindow } from '../frame-map.js';
 import { type DeviceAccess, MessageWindow } from '../message-window.js';
 import type { BackingSpec, FunctionInfo, Window } from '../types.js';
+import { checkApart } from '../window-ranges.js';
 import { sealWindow } from '../window-seals.js';
 import { MappedWindow, type MappedWindowMemory, takeBackWindow } from './mapped-window.js';
 import type { WindowOffer } from './window-region.js';
@@ -188,22 +188,5 @@ export class ServedWindows {
       writable: false,
       fd: fd.duplicate(),
     });
-  }
-}
-
-function checkApart(spec: BackingSpec, others: readonly BackingSpec[]): void {
-  for (const [index, range] of spec.ranges.entries()) {
-    const taken = [
-      ...spec.ranges.slice(0, index),
-      ...others.filter(({ region }) => region === spec.region).flatMap(({ ranges }) => ranges),
-    ];
-    const end = range.offsetBytes + range.lengthBytes;
-    const meets = taken.some(
-      (other) =>
-        other.offsetBytes < end && range.offsetBytes < other.offsetBytes + other.lengthBytes,
-    );
-    if (!meets) continue;
-    const what = `${hex(range.offsetBytes)} of region ${spec.region}`;
-    throw new LessorError('INVALID_ARGUMENT', `${what} is part of another window`);
   }
 }

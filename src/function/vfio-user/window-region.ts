@@ -13,7 +13,7 @@ import {
   windowRegionVersion,
 } from '../../uapi/window-region.js';
 import type { VfioUserClient } from '../../vfio-user/client.js';
-import type { FramePlace } from '../emulated/frame-map.js';
+import type { FramePlace } from '../frame-map.js';
 import type { RegionInfo } from '../types.js';
 
 /** A server's offer. */

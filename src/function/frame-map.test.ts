@@ -1,11 +1,11 @@
 // What becomes a window: exactly whole frames, never reserved parts, never more than asked.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { AssertionFailure, isLessorError } from '../../base/errors.js';
-import { limits } from '../../base/limits.js';
-import type { DeviceRegion } from '../../device/types.js';
-import type { BackingSpec, RegionRange } from '../types.js';
+import { AssertionFailure, isLessorError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import type { DeviceRegion } from '../device/types.js';
 import { frameAt, framesOf, planWindow } from './frame-map.js';
+import type { BackingSpec, RegionRange } from './types.js';
 
 const page = 4096;
 

@@ -1,9 +1,9 @@
 // Which frames a device's regions have, and which of them a window is made of. Pure.
-import { assert, LessorError } from '../../base/errors.js';
-import { limits } from '../../base/limits.js';
-import { hex, isAligned } from '../../base/units.js';
-import type { DeviceRegion } from '../../device/types.js';
-import type { BackingSpec, RegionRange } from '../types.js';
+import { assert, LessorError } from '../base/errors.js';
+import { hex, isAligned } from '../base/units.js';
+import type { DeviceRegion } from '../device/types.js';
+import type { BackingSpec, RegionRange } from './types.js';
+import { checkRanges } from './window-ranges.js';
 
 /** One frame of a region: what stands behind it can be swapped as a whole. */
 export interface FramePlace {
@@ -66,30 +66,6 @@ function refuse(detail: string): never {
   throw new LessorError('INVALID_ARGUMENT', detail);
 }
 
-function checkRange(
-  range: RegionRange,
-  regions: readonly DeviceRegion[],
-  reserved: readonly RegionRange[],
-): void {
-  const region = regions.find((candidate) => candidate.index === range.region);
-  const what = `${hex(range.offsetBytes)}+${hex(range.lengthBytes)} of region ${range.region}`;
-  if (!region) refuse(`the function has no region ${range.region}`);
-  if (!Number.isSafeInteger(range.offsetBytes) || range.offsetBytes < 0) refuse(`${what}: offset`);
-  if (!Number.isSafeInteger(range.lengthBytes) || range.lengthBytes <= 0) refuse(`${what}: length`);
-  if (!isAligned(range.offsetBytes, 8) || !isAligned(range.lengthBytes, 8)) {
-    refuse(`${what} is not aligned to 8 bytes`);
-  }
-  const endBytes = range.offsetBytes + range.lengthBytes;
-  if (endBytes > region.lengthBytes) refuse(`${what} is outside the region`);
-  for (const kept of reserved) {
-    const apart =
-      kept.region !== range.region ||
-      endBytes <= kept.offsetBytes ||
-      range.offsetBytes >= kept.offsetBytes + kept.lengthBytes;
-    if (!apart) refuse(`${what} overlaps the MSI-X table or PBA`);
-  }
-}
-
 /** The frames that tile a range exactly; none when the range touches no frame. */
 function framesOfRange(places: readonly FramePlace[], range: RegionRange): FramePlace[] {
   const endBytes = range.offsetBytes + range.lengthBytes;
@@ -120,13 +96,12 @@ export function planWindow(
   places: readonly FramePlace[],
   reserved: readonly RegionRange[],
 ): WindowPlan {
-  if (spec.ranges.length === 0) refuse('a window needs a range');
+  const lengthBytes = checkRanges(spec, regions, reserved);
   const frames: WindowFrame[] = [];
-  let lengthBytes = 0;
+  let startBytes = 0;
   let framedCount = 0;
   for (const part of spec.ranges) {
     const range = { region: spec.region, ...part };
-    checkRange(range, regions, reserved);
     const touched = framesOfRange(places, range);
     if (touched.length > 0) framedCount += 1;
     for (const place of touched) {
@@ -134,14 +109,13 @@ export function planWindow(
         refuse(`the frame at ${hex(place.offsetBytes)} is read-only`);
       }
       if (frames.some((frame) => frame.place === place)) refuse('a window shows a frame twice');
-      const windowOffsetBytes = lengthBytes + place.offsetBytes - part.offsetBytes;
+      const windowOffsetBytes = startBytes + place.offsetBytes - part.offsetBytes;
       frames.push({ place, windowOffsetBytes });
     }
-    lengthBytes += part.lengthBytes;
+    startBytes += part.lengthBytes;
   }
   if (framedCount !== 0 && framedCount !== spec.ranges.length) {
     refuse('a window mixes frames and registers behind callbacks');
   }
-  if (lengthBytes > limits.windowBytesMax) refuse(`a window of ${lengthBytes} bytes is too long`);
   return { lengthBytes, frames };
 }
