@@ -14,9 +14,14 @@ export { limits } from './base/limits.js';
 export type { LogFields, Logger } from './base/log.js';
 export { silentLogger } from './base/log.js';
 export { type Broker, createBroker } from './broker/broker.js';
-export { createEmbeddedMqdma, type EmbeddedMqdmaOptions } from './broker/embedded.js';
+export {
+  createEmbeddedEdu,
+  createEmbeddedMqdma,
+  type EmbeddedMqdmaOptions,
+  type EmbeddedOptions,
+} from './broker/embedded.js';
 export type { BrokerOptions, Deadlines, Switches } from './broker/options.js';
-export { loadDriver } from './driver/index.js';
+export { loadDriver, matchDriver } from './driver/index.js';
 export type { FunctionInfo, PciFunction } from './function/types.js';
 export {
   createVfioUserFunction,

@@ -16,6 +16,7 @@ import { rootPath } from './tools/root.js';
 
 const bench = new Bench();
 const names = readdirSync(rootPath('examples')).map((file) => file.replace(/\.ts$/, ''));
+const devices = names.filter((name) => !name.endsWith('-client'));
 const sourceOf = (name: string) => readFileSync(rootPath(`examples/${name}.ts`), 'utf8');
 const pathOf = (name: string) => join(bench.directory, `${name}.sock`);
 
@@ -36,10 +37,10 @@ async function ends(running: Running, name: string, signal: NodeJS.Signals): Pro
 
 describe('every example', () => {
   test('is run here', () => {
-    expect(names.sort()).toEqual(['counter', 'edu', 'mqdma']);
+    expect(names.sort()).toEqual(['counter', 'edu', 'edu-client', 'mqdma']);
   });
 
-  test.each(names)('%s shows how it is plugged into QEMU', (name) => {
+  test.each(devices)('%s shows how it is plugged into QEMU', (name) => {
     const header =
       sourceOf(name)
         .split(/^[^/]/m)[0]
@@ -145,5 +146,45 @@ describe('mqdma', { timeout: patienceMs }, () => {
     expect(await copyWith(guest, 1, 50_000)).toBe(true);
     expect(await guest.interrupt()).toBe(1);
     await ends(running, 'mqdma', 'SIGTERM');
+  });
+});
+
+describe('edu-client', { timeout: patienceMs }, () => {
+  const program = [process.execPath, rootPath('dist/examples/edu-client.js')];
+  const told = (isolation: string) =>
+    [
+      `isolation ${isolation}, revocation mediated, registers message`,
+      '12! = 479001600, told by interrupt',
+      '4096 bytes to the device and back in \\d+ ms: same\n$',
+    ].join('\n');
+
+  test('works on an embedded device', async () => {
+    const broker = await bench.serve(['--driver', 'edu']);
+    const end = await bench.run([], { program });
+    expect(end).toMatchObject({ status: 0, stderr: '' });
+    expect(end.stdout).toMatch(new RegExp(`^${told('exclusive')}`));
+    const more = await bench.run(['--factorial', '34', '--revocation', 'mediated'], { program });
+    expect(more).toMatchObject({ status: 0, stderr: '' });
+    expect(more.stdout).toContain('34! = 0, told by interrupt');
+    await broker.stop();
+  });
+
+  test('works on the example device, whose driver is found', async () => {
+    const device = await serve('edu');
+    const broker = await bench.serve(['--function', `vfio-user:${pathOf('edu')}`]);
+    const env = { LESSOR_SOCKET: join(bench.directory, 'mqdma0.sock') };
+    const end = await bench.run([], { program, env });
+    expect(end).toMatchObject({ status: 0, stderr: '' });
+    expect(end.stdout).toMatch(new RegExp(`^${told('server')}`));
+    await broker.stop();
+    await ends(device, 'edu', 'SIGTERM');
+  });
+
+  test('says what is wrong when there is no broker, or no such lease', async () => {
+    expect(await bench.run([], { program })).toMatchObject({ status: 1, stderr: /^edu-client: / });
+    const broker = await bench.serve();
+    const end = await bench.run([], { program });
+    expect(end).toMatchObject({ status: 1, stderr: /no slice of kind "edu"/ });
+    await broker.stop();
   });
 });

@@ -165,7 +165,7 @@ class WiredBroker implements Broker {
     const context = this.#context;
     const book = this.#book;
     const inventory = new Inventory(driver.slices);
-    const granter = new Granter(context, inventory, book, driver.isolation);
+    const granter = new Granter(context, inventory, book, driver);
     const desk = new LeaseDesk(context, this.#options.helpers, granter, book);
     const life = new FunctionLife({
       context,

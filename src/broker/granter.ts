@@ -1,12 +1,11 @@
 // From a request to a granted lease: verdict, slice, queue, PASID, IOVA window.
 import { assert, LessorError } from '../base/errors.js';
-import type { Isolation } from '../base/labels.js';
 import { limits } from '../base/limits.js';
-import type { Slice } from '../driver/types.js';
-import { type IovaRange, IovaWindows } from '../lease/iova-windows.js';
+import type { RunningDriver, Slice } from '../driver/types.js';
+import { type Aperture, type IovaRange, IovaWindows } from '../lease/iova-windows.js';
 import { PasidPool } from '../lease/pasid-pool.js';
 import { type Fit, type Waiter, WaitQueue } from '../lease/wait-queue.js';
-import { decide } from '../policy/decide.js';
+import { decide, isAlone } from '../policy/decide.js';
 import type {
   AcquireRequest,
   Facts,
@@ -18,6 +17,7 @@ import type { Inventory } from './inventory.js';
 import { isServed } from './isolation.js';
 import { layoutOf } from './layout.js';
 import { BrokerLease } from './lease.js';
+import { leaseAperture } from './lease-aperture.js';
 import type { LeaseBook } from './lease-book.js';
 
 interface Waiting extends Waiter {
@@ -30,7 +30,8 @@ export class Granter {
   readonly #context: BrokerContext;
   readonly #inventory: Inventory;
   readonly #book: LeaseBook;
-  readonly #isolation: Isolation;
+  readonly #driver: RunningDriver;
+  readonly #aperture: Aperture;
   readonly #pasids: PasidPool;
   readonly #iovas: IovaWindows;
   readonly #queue = new WaitQueue<Waiting>();
@@ -38,14 +39,21 @@ export class Granter {
   #held = false;
   #closed: LessorError | undefined;
 
-  constructor(context: BrokerContext, inventory: Inventory, book: LeaseBook, isolation: Isolation) {
+  /** @throws LessorError `DRIVER_INVALID` when the driver leaves leases no memory */
+  constructor(
+    context: BrokerContext,
+    inventory: Inventory,
+    book: LeaseBook,
+    driver: RunningDriver,
+  ) {
     const { info } = context.fn;
     this.#context = context;
     this.#inventory = inventory;
     this.#book = book;
-    this.#isolation = isolation;
+    this.#driver = driver;
+    this.#aperture = leaseAperture(info, driver);
     this.#pasids = new PasidPool({ bits: info.pasidBits });
-    this.#iovas = new IovaWindows(info.aperture, info.iovaPageBytes);
+    this.#iovas = new IovaWindows(this.#aperture, info.iovaPageBytes);
   }
 
   /** PASIDs in use, those in quarantine included. */
@@ -151,16 +159,15 @@ export class Granter {
 
   #judge({ request }: Waiting): Fit {
     if (this.#freeSlice(request) !== undefined) return 'take';
-    return request.exclusive ? 'hold' : 'pass';
+    return isAlone(request, this.#driver) ? 'hold' : 'pass';
   }
 
   /** A slice that this request could have now. */
   #freeSlice(request: AcquireRequest): Slice | undefined {
     if (this.#held) return undefined;
     const live = this.#book.live;
-    if (request.exclusive ? live.length > 0 : live.some((lease) => lease.terms.exclusive)) {
-      return undefined;
-    }
+    const alone = isAlone(request, this.#driver);
+    if (alone ? live.length > 0 : live.some((lease) => lease.terms.exclusive)) return undefined;
     return this.#inventory.slices.find(
       (slice) =>
         (request.slice === undefined || slice.name === request.slice) &&
@@ -233,12 +240,12 @@ export class Granter {
       brokerUid: os.processes.uid,
       switches,
       offer: {
-        isolation: this.#isolation,
+        isolation: this.#driver.isolation,
         served: isServed(fn.info),
         revocations: mappable ? ['kernel', 'mediated'] : ['mediated'],
         vectors: slice.vectors.length,
         iovaPageBytes: fn.info.iovaPageBytes,
-        apertureBytes: fn.info.aperture.end - fn.info.aperture.start,
+        apertureBytes: this.#aperture.end - this.#aperture.start,
         windowBytes: slice.windows.reduce(
           (sum, window) => sum + (window.mappable ? window.lengthBytes : 0),
           0,
@@ -271,7 +278,7 @@ export class Granter {
         epoch: this.#context.epoch,
         pasid,
         iovaWindow,
-        bounded: this.#isolation === 'device-bounds',
+        bounded: this.#driver.isolation === 'device-bounds',
         vectorList,
         createdMs: Math.round(os.clock.wallMs()),
       },
@@ -305,9 +312,10 @@ export class Granter {
 
   /** A guest has its memory where it likes; policy saw to it that nobody else maps there. */
   #pickWindow(terms: PolicyTerms): IovaRange {
-    const { aperture, iovaPageBytes } = this.#context.fn.info;
+    const { iovaPageBytes } = this.#context.fn.info;
     if (terms.listen) {
-      return { base: aperture.start, lengthBytes: aperture.end - aperture.start };
+      const { start, end } = this.#aperture;
+      return { base: start, lengthBytes: end - start };
     }
     const iovaWindow = this.#iovas.allocate(Math.max(terms.memoryBytes, iovaPageBytes));
     if (iovaWindow !== undefined) return iovaWindow;

@@ -2,22 +2,26 @@
 import { openSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import type { Logger } from '../base/log.js';
 import { createBroker } from '../broker/broker.js';
-import { createEmbeddedMqdma } from '../broker/embedded.js';
+import { createEmbeddedEdu, createEmbeddedMqdma } from '../broker/embedded.js';
 import { connectServedFunction } from '../broker/served.js';
 import { adminPathOf, makeRunDirectory, ownRunDirectory } from '../client/run-directory.js';
-import { loadDriver } from '../driver/index.js';
-import { createOs } from '../os/index.js';
+import { eduDriver, loadDriver, matchDriver } from '../driver/index.js';
+import type { Driver } from '../driver/types.js';
+import type { PciFunction } from '../function/types.js';
+import type { HelperPool } from '../os/helper-types.js';
+import { createOs, type Os } from '../os/index.js';
 import { exitStatus } from './exit.js';
 import { createLogger, isLogLevel } from './log.js';
 import { printJsonLine, tell } from './output.js';
 
 export interface ServeOptions {
-  readonly driver: string;
+  readonly driver?: string;
   readonly isolation?: string;
   readonly function?: string;
   readonly queues: number;
-  readonly name: string;
+  readonly name?: string;
   readonly allowCooperative?: boolean;
   readonly allowUnsealedMemory?: boolean;
   readonly faultInjection?: boolean;
@@ -35,27 +39,49 @@ function socketPathFor(name: string, command: Command): string {
   return join(directory, `${name}.sock`);
 }
 
+interface Parts {
+  readonly os: Os;
+  readonly helpers: HelperPool;
+  readonly name: string;
+  readonly log: Logger;
+}
+
+/** The function that was named, or one of this process that suits the driver. */
+function openFunction(
+  options: ServeOptions,
+  driver: Driver<unknown> | undefined,
+  parts: Parts,
+): Promise<PciFunction> {
+  const { queues: queueCount, faultInjection = false, function: source } = options;
+  if (source !== undefined) return connectServedFunction({ ...parts, source });
+  if (driver === eduDriver) return createEmbeddedEdu(parts);
+  return createEmbeddedMqdma({ ...parts, queueCount, faultInjection });
+}
+
+/** @throws LessorError `DRIVER_NOT_FOUND`, with the function given up. */
+async function driverFor(fn: PciFunction): Promise<Driver<unknown>> {
+  try {
+    return matchDriver(fn.info);
+  } catch (error) {
+    await fn[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
 /** Owns a function and leases its slices until a signal. */
 export async function serve(options: ServeOptions, command: Command): Promise<void> {
   const log = createLogger(isLogLevel(options.log) ? options.log : 'warn');
   const os = createOs();
   const helpers = os.createHelpers();
-  const socketPath = socketPathFor(options.name, command);
+  const name = options.name ?? (options.driver === eduDriver.name ? 'edu0' : 'mqdma0');
+  const socketPath = socketPathFor(name, command);
   // A broker holds other processes' secrets: no core dumps, no ptrace, no /proc for its uid.
   os.processes.setDumpable(false);
-  const driver = await loadDriver(options.driver, { uid: os.processes.uid });
-  const { name } = options;
-  const fn =
-    options.function === undefined
-      ? await createEmbeddedMqdma({
-          os,
-          helpers,
-          name,
-          queueCount: options.queues,
-          faultInjection: options.faultInjection ?? false,
-          log,
-        })
-      : await connectServedFunction({ os, helpers, name, source: options.function, log });
+  const uid = os.processes.uid;
+  const named =
+    options.driver === undefined ? undefined : await loadDriver(options.driver, { uid });
+  const fn = await openFunction(options, named, { os, helpers, name, log });
+  const driver = named ?? (await driverFor(fn));
   const broker = await createBroker({
     os,
     helpers,

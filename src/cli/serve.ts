@@ -12,11 +12,14 @@ export function addServeCommand(program: Command): void {
   program
     .command('serve')
     .description('own a function and lease its slices')
-    .option('--driver <name>', 'built-in driver, package or path', 'mqdma')
+    .option(
+      '--driver <name>',
+      'built-in (mqdma, edu), package or path; default: the built-in that fits the function',
+    )
     .option('--isolation <mode>', 'pasid, device-bounds or cooperative, as the driver offers')
     .option('--function <source>', 'a served function, vfio-user:PATH, not one of its own')
-    .option('--queues <count>', 'queues of the emulated function', parseCount, 16)
-    .option('--name <name>', 'name of the function and its socket', 'mqdma0')
+    .option('--queues <count>', 'queues of the emulated mqdma', parseCount, 16)
+    .option('--name <name>', 'name of the function and its socket (default: mqdma0 or edu0)')
     .option('--allow-cooperative', 'lease slices whose clients can reach each other')
     .option('--allow-unsealed-memory', 'take client memory without F_SEAL_SHRINK')
     .option('--fault-injection', 'offer the admin method Inject')
@@ -34,6 +37,7 @@ export function addServeCommand(program: Command): void {
 Examples:
   lessor serve
   lessor serve --isolation device-bounds --queues 64
+  lessor serve --driver edu
   lessor serve --function vfio-user:/run/device.sock
   lessor --socket /tmp/my.sock serve --log info`,
     )

@@ -9,7 +9,9 @@ export type {
   RegionRange,
   Registers,
 } from '../function/types.js';
-export { type LoadOptions, loadDriver } from './load.js';
+export { eduDriver } from './edu/driver.js';
+export type { EduDriverOptions } from './edu/options.js';
+export { type LoadOptions, loadDriver, matchDriver } from './load.js';
 export { mqdmaDriver } from './mqdma/driver.js';
 export {
   type MqdmaDriverOptions,

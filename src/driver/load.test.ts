@@ -3,7 +3,8 @@ import { chmod, chown, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadDriver } from './load.js';
+import type { FunctionInfo } from '../function/types.js';
+import { loadDriver, matchDriver } from './load.js';
 import { mqdmaDriver } from './mqdma/driver.js';
 
 const uid = process.getuid!();
@@ -115,5 +116,22 @@ describe('loadDriver', () => {
     ['a throw', "throw new Error('at import')"],
   ])('refuses %s', async (_, text) => {
     await expect(load(await file(text))).rejects.toMatchObject(code('DRIVER_INVALID'));
+  });
+});
+
+describe('matchDriver', () => {
+  const info = { name: 'f0', vendorId: 0x1234 } as FunctionInfo;
+
+  it.each([
+    ['edu', 0x11e8],
+    ['mqdma', 0x6d71],
+  ])('finds %s by its ids', async (name, deviceId) => {
+    expect(matchDriver({ ...info, deviceId })).toBe(await load(name));
+  });
+
+  it('says what does not fit any', () => {
+    expect(() => matchDriver({ ...info, deviceId: 0x1 })).toThrow(
+      expect.objectContaining({ ...code('DRIVER_NOT_FOUND'), message: expect.stringContaining('0x1234:0x1') }),
+    );
   });
 });

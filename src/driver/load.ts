@@ -3,6 +3,9 @@ import { createRequire } from 'node:module';
 import { isAbsolute, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { LessorError } from '../base/errors.js';
+import { hex } from '../base/units.js';
+import type { FunctionInfo } from '../function/types.js';
+import { eduDriver } from './edu/driver.js';
 import { mqdmaDriver } from './mqdma/driver.js';
 import { checkTrusted } from './trust.js';
 import type { Driver } from './types.js';
@@ -17,6 +20,7 @@ export interface LoadOptions {
 /** Names that are taken; a package of the same name is reached by its path. */
 const builtIn: ReadonlyMap<string, Driver<unknown>> = new Map([
   [mqdmaDriver.name, mqdmaDriver as Driver<unknown>],
+  [eduDriver.name, eduDriver as Driver<unknown>],
 ]);
 
 function isPath(name: string): boolean {
@@ -70,4 +74,17 @@ export async function loadDriver(name: string, options: LoadOptions): Promise<Dr
     throw new LessorError('DRIVER_INVALID', `${path} has no driver as its default export`);
   }
   return module.default;
+}
+
+/**
+ * The built-in driver for a function.
+ *
+ * @throws LessorError `DRIVER_NOT_FOUND` when none knows it.
+ */
+export function matchDriver(info: FunctionInfo): Driver<unknown> {
+  const found = [...builtIn.values()].find((driver) => driver.match(info));
+  if (found !== undefined) return found;
+  const what = `${info.name} (${hex(info.vendorId)}:${hex(info.deviceId)})`;
+  const known = [...builtIn.keys()].join(', ');
+  throw new LessorError('DRIVER_NOT_FOUND', `no built-in driver (${known}) fits ${what}`);
 }

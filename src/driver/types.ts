@@ -82,8 +82,16 @@ export interface RunningDriver {
   readonly slices: readonly Slice[];
   /** The function's control registers: no window may touch them, nor MSI-X table and PBA. */
   readonly reserved?: readonly RegionRange[];
-  /** The isolation every lease of this function gets; modes are not mixed. */
+  /**
+   * The isolation every lease of this function gets; modes are not mixed. `exclusive`: no slice can
+   * be told from another by the IOMMU, so there is one lease at a time, whoever asks for it.
+   */
   readonly isolation: Isolation;
+  /**
+   * Where leases may have memory, when the device cannot address all that the IOMMU translates:
+   * their IOVA windows lie in it, from `start` to before `end`. Absent: the function's own.
+   */
+  readonly aperture?: { readonly start: number; readonly end: number };
   /** Injects a fault into a slice, where the device offers it; for tests and the demo. */
   inject?(slice: Slice, fault: string, value: number): Promise<void>;
   /** Called after a function reset: brings the function up again, all slices idle, ungranted. */

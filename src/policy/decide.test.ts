@@ -171,6 +171,16 @@ describe('isolation', () => {
   });
 });
 
+test.each<[Isolation, boolean]>([
+  ['exclusive', true],
+  ['pasid', false],
+  ['device-bounds', false],
+])('a function that offers %s is leased alone unasked: %s', (isolation, exclusive) => {
+  expect(verdict({}, offering({ isolation }))).toMatchObject({ isolation, exclusive });
+  const served = offering({ isolation, served: true });
+  expect(verdict({}, served)).toMatchObject({ isolation: 'server', exclusive });
+});
+
 describe('revocation', () => {
   test.each<[Revocation | undefined, boolean, readonly Revocation[], string]>([
     [undefined, false, ['kernel', 'mediated'], 'kernel'],
@@ -209,6 +219,7 @@ describe('a lease for a VM monitor', () => {
     ['pasid', true, 'pasid'],
     ['device-bounds', false, '-'],
     ['device-bounds', true, 'exclusive'],
+    ['exclusive', false, 'exclusive'],
     ['exclusive', true, 'exclusive'],
     ['server', false, '-'],
     ['server', true, 'server'],

@@ -8,7 +8,7 @@ import {
   revocationAtLeast,
 } from '../base/labels.js';
 import { roundUp } from '../base/units.js';
-import type { AcquireRequest, Denial, Facts, Verdict } from './types.js';
+import type { AcquireRequest, Denial, Facts, Offer, Verdict } from './types.js';
 
 function deny(code: ErrorCode, detail: string): Denial {
   return { deny: true, code, detail };
@@ -19,6 +19,14 @@ export function isAdmitted(uid: number, brokerUid: number): boolean {
   return uid === brokerUid || uid === 0;
 }
 
+/** The lease is the only one on its function: the request says so, or the driver has no other. */
+export function isAlone(
+  request: Pick<AcquireRequest, 'exclusive'>,
+  offer: Pick<Offer, 'isolation'>,
+): boolean {
+  return request.exclusive || offer.isolation === 'exclusive';
+}
+
 /** The verdict on a request for a lease. */
 export function decide(request: AcquireRequest, facts: Facts): Verdict {
   const denial = personDenial(facts) ?? sizeDenial(request, facts);
@@ -27,6 +35,7 @@ export function decide(request: AcquireRequest, facts: Facts): Verdict {
   const revocation = chooseRevocation(request, offered);
   if (revocation === undefined) return revocationDenial(request, offered);
   const isolation = isolationOf(request, facts, revocation);
+  const exclusive = isAlone(request, facts.offer);
   const weak =
     isolationDenial(request, facts, isolation) ?? listenDenial(request, facts, revocation);
   if (weak) return weak;
@@ -35,7 +44,7 @@ export function decide(request: AcquireRequest, facts: Facts): Verdict {
     terms: {
       isolation,
       revocation,
-      exclusive: request.exclusive,
+      exclusive,
       memoryBytes: roundUp(request.memoryBytes, facts.offer.iovaPageBytes),
       vectors: request.vectors ?? Math.min(facts.offer.vectors, facts.limits.vectorsPerLeaseMax),
       ttlMs: request.ttlMs,
@@ -146,7 +155,7 @@ function listenDenial(
   revocation: Revocation,
 ): Denial | undefined {
   if (!request.listen) return undefined;
-  if (offer.isolation !== 'pasid' && !request.exclusive) {
+  if (offer.isolation !== 'pasid' && !isAlone(request, offer)) {
     const what = `leases of this function share an address space (${offer.isolation})`;
     const denial = deny('ISOLATION_UNAVAILABLE', `${what}: a VM needs one of its own`);
     return { ...denial, hint: 'ask for an exclusive lease, or serve with isolation pasid' };

@@ -13,7 +13,7 @@ export interface AcquireRequest {
   readonly isolation: Isolation | undefined;
   /** Weakest revocation that will do. */
   readonly revocation: Revocation | undefined;
-  /** No other lease on the function at the same time. */
+  /** No other lease on the function at the same time, although its driver allows for more. */
   readonly exclusive: boolean;
   /** Windows by message alone will not do. */
   readonly mapped: boolean;
@@ -86,6 +86,7 @@ export interface Facts {
 export interface LeaseTerms {
   readonly isolation: Isolation;
   readonly revocation: Revocation;
+  /** No other lease on the function at the same time. */
   readonly exclusive: boolean;
   /** Whole IOVA pages. */
   readonly memoryBytes: number;
