@@ -131,6 +131,14 @@ export const limits = {
   helperDeadlineMs: 2000,
   /** Kicks by message that reach the device, per lease and second. */
   kicksPerSecondMax: 20_000,
+  /** Bytes of one attribute in sysfs. */
+  sysfsAttributeBytesMax: 4096,
+  /** Names in one folder of sysfs or /proc. */
+  sysfsEntriesMax: 16_384,
+  /** Bytes of a table in /proc: mounts, swap, interrupts, limits. */
+  procTableBytesMax: 4 * 1024 * 1024,
+  /** Bytes of what is remembered of a function given to vfio-pci. */
+  bindingRecordBytesMax: 4096,
   /** Events kept for one slow monitor before it is dropped. */
   monitorQueueMax: 4096,
 } as const;

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../broker/version.js';
 import { addAcquireCommand } from './acquire.js';
+import { addBindCommands } from './bind.js';
 import { addDemoCommand } from './demo.js';
 import { addDeviceCommand } from './device.js';
 import { complaintOf, exitStatus } from './exit.js';
@@ -35,6 +36,7 @@ Exit status: 0 ok, 1 failure, 2 usage, 3 not ready, 4 denied, 5 busy, 6 revoked.
   addAcquireCommand(program);
   addOperatorCommands(program);
   addDeviceCommand(program);
+  addBindCommands(program);
   return program;
 }
 
