@@ -1,4 +1,4 @@
-// Reading sysfs and its like: every read is bounded, and what looks wrong is as if it were not there.
+// Reading sysfs and its like: every read is bounded; what looks wrong is as if it were not there.
 import {
   closeSync,
   existsSync,
