@@ -40,7 +40,7 @@ export function readIommuGroup(address: string, root = '/sys'): IommuGroup {
   return { number: Number(group), members };
 }
 
-/** Whether a driver gives its function to user space: vfio-pci, or one made for a kind of device. */
+/** Whether a driver gives its function to user space: vfio-pci, or one for a kind of device. */
 export function isVfio(driver: string): boolean {
   return /(^|[-_])vfio([-_]|$)/.test(driver);
 }

@@ -10,9 +10,12 @@ import type {
 } from '../requests.js';
 import type { KernelCalls } from './calls.js';
 
+const infoName = 'VFIO_IOMMU_GET_INFO';
 const headerBytes = uapi.vfioIommuType1Info.sizeBytes;
 /** More of them is a loop. */
 const capsMax = 32;
+/** Room for more address ranges than any IOMMU has. */
+const infoBytesMax = 1024 * 1024;
 
 export function mapDma(calls: KernelCalls, request: DmaMapRequest): void {
   const codec = uapi.vfioIommuType1DmaMap;
@@ -37,6 +40,9 @@ export function unmapDma(calls: KernelCalls, request: DmaUnmapRequest): DmaUnmap
 export function containerInfo(calls: KernelCalls): ContainerInfo {
   let bytes = askInfo(calls, headerBytes);
   const first = uapi.vfioIommuType1Info.decodeAt(bytes, 0);
+  if (first.argsz > infoBytesMax) {
+    throw new OsError('E2BIG', infoName, `${first.argsz} bytes`);
+  }
   if (first.argsz > headerBytes) bytes = askInfo(calls, first.argsz);
   const info = uapi.vfioIommuType1Info.decodeAt(bytes, 0);
   const iovaRanges: IovaRange[] = [];
@@ -57,7 +63,7 @@ function askInfo(calls: KernelCalls, argsz: number): Uint8Array {
   const bytes = new Uint8Array(argsz);
   const value = { argsz, flags: 0, iova_pgsizes: 0n, cap_offset: 0, pad: 0 };
   uapi.vfioIommuType1Info.encodeAt(value, bytes, 0);
-  calls.send('VFIO_IOMMU_GET_INFO', uapi.VFIO_IOMMU_GET_INFO, bytes);
+  calls.send(infoName, uapi.VFIO_IOMMU_GET_INFO, bytes);
   return bytes;
 }
 

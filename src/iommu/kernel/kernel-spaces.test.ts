@@ -9,7 +9,7 @@ import type { AddressSpace, DmaAccount } from '../types.js';
 import { KernelAddressSpaces } from './kernel-spaces.js';
 import { SpaceServer } from './space-server.js';
 import type { SpaceThread } from './space-thread.js';
-import type { RequestMessage, WorkerMessage } from './worker-messages.js';
+import type { RequestMessage, WorkerData, WorkerMessage } from './worker-messages.js';
 
 /** Says what it is told to do, in order. */
 class RecordingIommufd implements SpaceCalls {
@@ -292,6 +292,31 @@ describe('KernelAddressSpaces', () => {
     expect(await codeOf(spaces.open({ pasid: 1 }))).toBe('LEASE_ENDED');
   });
 
+  it('works with a container as with an iommufd, and closes all of it', async () => {
+    const before = os.files.openCount;
+    const deviceFd = os.files.create('other', 1);
+    const container = {
+      groupFd: os.files.create('other', 2),
+      containerFd: os.files.create('other', 3),
+    };
+    const nodes = os.opened.length;
+    let given: unknown;
+    const startThread = (data: WorkerData) => {
+      given = data;
+      return inThisThread();
+    };
+    const { containerFd } = container;
+    const expected = { container: containerFd.number };
+    await using other = await KernelAddressSpaces.open({ os, deviceFd, container, startThread });
+    expect([given, os.opened.length]).toEqual([expected, nodes]);
+    const space = await other.open({ pasid: undefined });
+    const source = memory();
+    await space.map(source, at(1), MiB, 'read', account());
+    source.fd.close();
+    await other[Symbol.asyncDispose]();
+    expect(os.files.openCount).toBe(before);
+  });
+
   it('keeps no descriptor when the node cannot be opened or the device not be bound', async () => {
     const count = os.files.openCount;
     const startThread = (): SpaceThread => ({
@@ -306,5 +331,10 @@ describe('KernelAddressSpaces', () => {
       errno: 'EBUSY',
     });
     expect([terminated, os.files.openCount]).toEqual([true, count]);
+    const [again, groupFd, containerFd] = [1, 2, 3].map((one) => os.files.create('other', one));
+    const container = { groupFd: groupFd!, containerFd: containerFd! };
+    const refused = KernelAddressSpaces.open({ os, deviceFd: again!, container, startThread });
+    await expect(refused).rejects.toMatchObject({ errno: 'EBUSY' });
+    expect(os.files.openCount).toBe(count);
   });
 });

@@ -2,7 +2,7 @@
 import { LessorError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import { toCount } from '../../base/units.js';
-import type { Fd } from '../../os/fd.js';
+import { closeAll, type Fd } from '../../os/fd.js';
 import type { IoctlOs } from '../../os/ioctl-types.js';
 import { reachOf } from '../space-share.js';
 import type { AddressSpace } from '../types.js';
@@ -15,8 +15,16 @@ const O_RDWR = 2;
 
 export interface KernelSpacesOptions {
   readonly os: IoctlOs;
-  /** Of the VFIO character device, not bound yet. Owned, also when this fails. */
+  /**
+   * Of the VFIO device. One by its character device is not bound yet. Owned, also when this fails.
+   */
   readonly deviceFd: Fd;
+  /**
+   * For a device that was opened through its group: what else is open of it. The container's IOMMU
+   * is type1v2, and no other group is in it. Owned, also when this fails.
+   */
+  readonly container?: { readonly containerFd: Fd; readonly groupFd: Fd };
+  /** Of the iommufd, for a device without a container. */
   readonly path?: string;
   /** Mappings of one address space. */
   readonly mapsMax?: number;
@@ -55,21 +63,25 @@ export class KernelAddressSpaces implements AsyncDisposable {
   }
 
   /**
-   * Opens the kernel's iommufd and binds the device in a thread of its own.
+   * Opens the kernel's iommufd and binds the device in a thread of its own, or has the thread use
+   * the container that there is.
    *
    * @throws OsError of the open or the bind; LessorError `FUNCTION_GONE` when the thread fails
    */
   static async open(options: KernelSpacesOptions): Promise<KernelAddressSpaces> {
-    const { deviceFd } = options;
-    let iommufd: Fd | undefined;
-    const closeFds = (): void => {
-      deviceFd.close();
-      iommufd?.close();
-    };
+    const { deviceFd, container } = options;
+    // The device first: nothing of it may reach memory that is no longer pinned.
+    const fds = [deviceFd, ...(container ? [container.groupFd, container.containerFd] : [])];
+    const closeFds = (): void => closeAll(fds);
     let thread: SpaceThread | undefined;
     try {
-      iommufd = options.os.open(options.path ?? '/dev/iommu', O_RDWR);
-      const data = { iommufd: iommufd.number, device: deviceFd.number };
+      let data: WorkerData;
+      if (container !== undefined) data = { container: container.containerFd.number };
+      else {
+        const iommufd = options.os.open(options.path ?? '/dev/iommu', O_RDWR);
+        fds.push(iommufd);
+        data = { iommufd: iommufd.number, device: deviceFd.number };
+      }
       thread = (options.startThread ?? startWorker)(data);
       const line = new CallLine(thread.post);
       const facts = await bound(thread, line);

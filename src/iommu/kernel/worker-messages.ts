@@ -10,10 +10,10 @@ import {
 import type { IovaRange } from '../requests.js';
 import type { Access } from '../types.js';
 
-export interface WorkerData {
-  readonly iommufd: number;
-  readonly device: number;
-}
+/** Descriptors that the thread works with: an iommufd and a device for it, or a container. */
+export type WorkerData =
+  | { readonly iommufd: number; readonly device: number }
+  | { readonly container: number };
 
 /** What the thread says of the device when it is bound. */
 export interface DeviceFacts {

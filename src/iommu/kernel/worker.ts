@@ -3,9 +3,12 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { Fd } from '../../os/fd.js';
 import { createIoctlOs } from '../../os/ioctl.js';
+import { createMemoryOs } from '../../os/memory.js';
 import { loadNative } from '../../os/native.js';
+import type { IommuDevice, SpaceCalls } from '../iommufd.js';
 import { KernelIommufd } from './kernel-iommufd.js';
 import { SpaceServer } from './space-server.js';
+import { Type1Iommu } from './type1-iommu.js';
 import {
   type RequestMessage,
   toWords,
@@ -24,9 +27,19 @@ function post(message: WorkerMessage): void {
   port.postMessage(message);
 }
 
+function bind(data: WorkerData): { readonly iommufd: SpaceCalls; readonly device: IommuDevice } {
+  const os = createIoctlOs(native);
+  if ('container' in data) {
+    const containerFd = borrow(data.container);
+    const iommufd = new Type1Iommu({ os, memory: createMemoryOs(native), containerFd });
+    return { iommufd, device: iommufd.device };
+  }
+  const iommufd = new KernelIommufd(os, borrow(data.iommufd));
+  return { iommufd, device: iommufd.bindDevice(borrow(data.device)) };
+}
+
 function serve(data: WorkerData): void {
-  const iommufd = new KernelIommufd(createIoctlOs(native), borrow(data.iommufd));
-  const device = iommufd.bindDevice(borrow(data.device));
+  const { iommufd, device } = bind(data);
   const server = new SpaceServer({ iommufd, device, borrow, post });
   port.on('message', (message: RequestMessage) => server.take(message));
   const { pasidBits, pageBytes, aperture } = device;
