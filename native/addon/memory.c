@@ -197,6 +197,13 @@ static napi_value get_flags_call(napi_env env, napi_callback_info info) {
   return call_result(env, fcntl(int32_argument(&call, 0, -1), F_GETFL));
 }
 
+/* F_DUPFD_QUERY, which older headers lack. */
+static napi_value same_file_call(napi_env env, napi_callback_info info) {
+  call_arguments call = arguments_of(env, info);
+  int fd = int32_argument(&call, 0, -1);
+  return call_result(env, fcntl(fd, 1024 + 3, int32_argument(&call, 1, -1)));
+}
+
 static napi_value fstat_call(napi_env env, napi_callback_info info) {
   call_arguments call = arguments_of(env, info);
   byte_view out = bytes_argument(&call, 1);
@@ -241,6 +248,7 @@ void register_memory(napi_env env, napi_value exports) {
   export_function(env, exports, "addSeals", add_seals_call);
   export_function(env, exports, "getSeals", get_seals_call);
   export_function(env, exports, "getFlags", get_flags_call);
+  export_function(env, exports, "sameFile", same_file_call);
   export_function(env, exports, "fstat", fstat_call);
   export_function(env, exports, "fchmod", fchmod_call);
   export_function(env, exports, "reopen", reopen_call);

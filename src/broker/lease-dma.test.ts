@@ -36,6 +36,7 @@ function setUp() {
     pageBytes: page,
     allowUnsealedMemory: false,
     windowOf: () => undefined,
+    windowOfFile: () => undefined,
     placedBytesMax: 2 ** 30,
     onMemoryGone: (mapping) => gone.push(mapping),
   });

@@ -24,6 +24,7 @@ export interface LeaseDmaOptions {
   readonly pageBytes: number;
   readonly allowUnsealedMemory: boolean;
   readonly windowOf: NonNullable<MapRules['windowOf']>;
+  readonly windowOfFile: NonNullable<MapRules['windowOfFile']>;
   /** Bytes of client memory that may be placed at a time. */
   readonly placedBytesMax: number;
   /** The memory behind a mapping vanished: the lease must end. */
@@ -86,7 +87,8 @@ export class LeaseDma {
   }
 
   async #map(request: MapRequest): Promise<void> {
-    const { memory, space, window, pageBytes, allowUnsealedMemory, windowOf } = this.#options;
+    const { memory, space, window, pageBytes, allowUnsealedMemory } = this.#options;
+    const { windowOf, windowOfFile } = this.#options;
     if (this.#maps.size >= limits.mapsPerLeaseMax) {
       throw new LessorError('QUOTA_EXCEEDED', `${limits.mapsPerLeaseMax} maps is the limit`);
     }
@@ -95,6 +97,7 @@ export class LeaseDma {
       pageBytes,
       allowUnsealedMemory,
       windowOf,
+      windowOfFile,
     });
     const mapping = await space.map(source, iova, lengthBytes, access, this.account);
     this.#maps.set(iova, mapping);

@@ -1,8 +1,10 @@
 // Everything a granted lease holds of the function, made in order and given back by the reclaim.
-import { AssertionFailure, type ErrorCode, LessorError } from '../base/errors.js';
+import { AssertionFailure, type ErrorCode, isOsError, LessorError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { hex } from '../base/units.js';
 import type { Window } from '../function/types.js';
+import type { Fd } from '../os/fd.js';
+import type { MemoryOs } from '../os/memory-types.js';
 import type { BrokerContext } from './context.js';
 import { LeaseDma } from './lease-dma.js';
 import { LeaseInterrupts } from './lease-interrupts.js';
@@ -71,6 +73,8 @@ export class LeaseResources {
       pageBytes: fn.info.iovaPageBytes,
       allowUnsealedMemory,
       windowOf: (identity, access) => windows.target(identity, access, this.#terms.uid),
+      windowOfFile: (fd, access) =>
+        windows.fileTarget((own) => os.memory.isSameFile(fd, own), access, this.#terms.uid),
       placedBytesMax: placedBytesMax(this.#terms),
       onMemoryGone: (mapping) =>
         this.#events.onBroken(`memory behind iova ${hex(mapping.iova)} was truncated`),
@@ -99,12 +103,16 @@ export class LeaseResources {
   }
 
   #book(window: Window, access: 'read-write' | 'read'): void {
-    if (window.fd === undefined) return;
+    const { fd } = window;
+    if (fd === undefined) return;
     const { os, windows } = this.#context;
     const { id, uid } = this.#terms;
     const refusal = this.#events.shareRefusal;
     const booked = { window, access, leaseId: id, uid, refusal };
-    this.#booked.push(windows.add(os.memory.identity(window.fd), booked));
+    const entry = isMemory(os.memory, fd)
+      ? windows.add(os.memory.identity(fd), booked)
+      : windows.addFile(fd, booked);
+    this.#booked.push(entry);
   }
 
   #checkInTime(): void {
@@ -155,6 +163,16 @@ export class LeaseResources {
     } finally {
       for (const entry of booked) entry[Symbol.dispose]();
     }
+  }
+}
+
+function isMemory(memory: Pick<MemoryOs, 'seals'>, fd: Fd): boolean {
+  try {
+    memory.seals(fd);
+    return true;
+  } catch (error) {
+    if (isOsError(error, 'EINVAL')) return false;
+    throw error;
   }
 }
 

@@ -1,9 +1,11 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../base/errors.js';
 import type { Window } from '../function/types.js';
 import type { Access, DmaMemory } from '../iommu/types.js';
+import type { Fd } from '../os/fd.js';
 import type { MemoryIdentity } from '../os/memory-types.js';
-import { WindowBook } from './window-book.js';
+import { FakeFiles } from '../os/testing/fake-files.js';
+import { type BookedWindow, WindowBook } from './window-book.js';
 
 const holder = 1000;
 const lengthBytes = 4096;
@@ -27,13 +29,14 @@ function setUp(booked: Booked = {}) {
     isDmaTarget: booked.isDmaTarget ?? true,
     dmaMemory: booked.isConnected === false ? undefined : memory,
   } as Window;
-  const entry = book.add(identity(), {
+  const entryOf: BookedWindow = {
     window,
     access: booked.access ?? 'read-write',
     leaseId: 'x',
     uid: holder,
     refusal: () => booked.refusal,
-  });
+  };
+  const entry = book.add(identity(), entryOf);
   const codeOf = (access: Access, found: MemoryIdentity = identity(), uid = holder): string => {
     try {
       return book.target(found, access, uid) === undefined ? 'none' : 'window';
@@ -41,7 +44,7 @@ function setUp(booked: Booked = {}) {
       return (error as { code: string }).code;
     }
   };
-  return { book, entry, codeOf };
+  return { book, entry, codeOf, booked: entryOf };
 }
 
 test('tells a window by device and inode, and only until it is struck out', () => {
@@ -85,4 +88,47 @@ test('says why there is nothing to map', () => {
   expect(setUp({ isConnected: false }).codeOf('read')).toBe('LEASE_NOT_ENABLED');
   expect(setUp({ refusal: 'LEASE_REVOKING' }).codeOf('read')).toBe('WINDOW_REVOKED');
   expect(setUp({ refusal: 'LEASE_ENDED' }).codeOf('read')).toBe('WINDOW_REVOKED');
+});
+
+describe('a window that is no memory', () => {
+  const files = new FakeFiles();
+
+  function setUpFile(booked: Booked = {}) {
+    const { book, entry: other, booked: entryOf } = setUp(booked);
+    other[Symbol.dispose]();
+    const fd = files.create('other', 1);
+    const entry = book.addFile(fd, entryOf);
+    const codeOf = (access: Access, uid = holder, isSame = (own: Fd) => own === fd): string => {
+      try {
+        return book.fileTarget(isSame, access, uid) === undefined ? 'none' : 'window';
+      } catch (error) {
+        return (error as { code: string }).code;
+      }
+    };
+    return { book, fd, entry, codeOf };
+  }
+
+  test('is told by its open file, and only until it is struck out or closed', () => {
+    const { book, fd, entry, codeOf } = setUpFile();
+    const found = book.fileTarget((own) => own === fd, 'read-write', holder);
+    expect(found).toEqual({ ...memory, lengthBytes });
+    expect(codeOf('read', holder, () => false)).toBe('none');
+    expect(book.target(identity(), 'read', holder)).toBeUndefined();
+    fd.close();
+    expect(codeOf('read')).toBe('none');
+    entry[Symbol.dispose]();
+    const open = setUpFile();
+    open.entry[Symbol.dispose]();
+    expect(open.codeOf('read')).toBe('none');
+  });
+
+  test('is for whom and for what memory is', () => {
+    expect(setUpFile().codeOf('read', 0)).toBe('window');
+    expect(setUpFile().codeOf('read', holder + 1)).toBe('DENIED');
+    expect(setUpFile({ access: 'read' }).codeOf('read')).toBe('window');
+    expect(setUpFile({ access: 'read' }).codeOf('write')).toBe('WINDOW_READ_ONLY');
+    expect(setUpFile({ isDmaTarget: false }).codeOf('read')).toBe('UNSUPPORTED');
+    expect(setUpFile({ isConnected: false }).codeOf('read')).toBe('LEASE_NOT_ENABLED');
+    expect(setUpFile({ refusal: 'LEASE_REVOKING' }).codeOf('read')).toBe('WINDOW_REVOKED');
+  });
 });

@@ -1,12 +1,15 @@
-// Which window of which lease a descriptor is, and who may have a device reach it. A descriptor is
-// told by the identity of its object, which the broker holds open, and by nothing else: names can
-// be given to anything, and a number is used again only after it was struck out here.
+// Which window of which lease a descriptor is, and who may have a device reach it. Memory is told by
+// the identity of its object, which the broker holds open, and by nothing else: names can be given
+// to anything, and a number is used again only after it was struck out here. What is no memory, a
+// dma-buf, is told by its open file: nobody can open one again, and asking anything else of a
+// descriptor before it is known can hang.
 
 import type { ErrorCode } from '../base/error-table.js';
 import { LessorError } from '../base/errors.js';
 import type { Window } from '../function/types.js';
 import { checkMode, type WindowTarget } from '../iommu/memory-check.js';
 import type { Access } from '../iommu/types.js';
+import type { Fd } from '../os/fd.js';
 import type { MemoryIdentity } from '../os/memory-types.js';
 import { windowMapDenial } from '../policy/decide.js';
 
@@ -22,12 +25,20 @@ export interface BookedWindow {
 
 export class WindowBook {
   readonly #windows = new Map<string, BookedWindow>();
+  /** By their descriptors, those that are no memory. */
+  readonly #files = new Map<Fd, BookedWindow>();
 
   /** Strike it out, by disposing, when its descriptor is closed. */
   add(identity: MemoryIdentity, booked: BookedWindow): Disposable {
     const key = keyOf(identity);
     this.#windows.set(key, booked);
     return { [Symbol.dispose]: () => void this.#windows.delete(key) };
+  }
+
+  /** As `add`, for what is no memory. @param fd - Of the window. Not owned. */
+  addFile(fd: Fd, booked: BookedWindow): Disposable {
+    this.#files.set(fd, booked);
+    return { [Symbol.dispose]: () => void this.#files.delete(fd) };
   }
 
   /**
@@ -40,27 +51,54 @@ export class WindowBook {
   target(identity: MemoryIdentity, access: Access, mapperUid: number): WindowTarget | undefined {
     const booked = this.#windows.get(keyOf(identity));
     if (booked === undefined) return undefined;
-    const { window, uid, leaseId } = booked;
-    const denial = windowMapDenial(mapperUid, uid);
-    if (denial !== undefined) throw new LessorError(denial.code, denial.detail);
+    checkHolder(booked, mapperUid);
     checkMode(identity, access);
-    if (access !== 'read' && booked.access === 'read') {
-      throw new LessorError('WINDOW_READ_ONLY', 'a window that devices may only read');
-    }
-    if (!window.isDmaTarget) {
-      const detail = 'devices of this function cannot be given its windows';
-      throw new LessorError('UNSUPPORTED', detail);
-    }
-    const refusal = booked.refusal();
-    if (refusal !== undefined && refusal !== 'LEASE_NOT_ENABLED') {
-      throw new LessorError('WINDOW_REVOKED', `lease ${leaseId} gives the window up`);
-    }
-    const memory = window.dmaMemory;
-    if (memory === undefined) {
-      throw new LessorError('LEASE_NOT_ENABLED', `lease ${leaseId} has not connected the window`);
-    }
-    return { ...memory, lengthBytes: window.lengthBytes };
+    return targetOf(booked, access);
   }
+
+  /**
+   * As `target`, for what is no memory.
+   *
+   * @param isSame - Whether the descriptor that was sent is one open file with a window's.
+   */
+  fileTarget(
+    isSame: (windowFd: Fd) => boolean,
+    access: Access,
+    mapperUid: number,
+  ): WindowTarget | undefined {
+    for (const [fd, booked] of this.#files) {
+      // One that is being given back is closed before it is struck out.
+      if (!fd.isOpen || !isSame(fd)) continue;
+      checkHolder(booked, mapperUid);
+      return targetOf(booked, access);
+    }
+    return undefined;
+  }
+}
+
+function checkHolder({ uid }: BookedWindow, mapperUid: number): void {
+  const denial = windowMapDenial(mapperUid, uid);
+  if (denial !== undefined) throw new LessorError(denial.code, denial.detail);
+}
+
+function targetOf(booked: BookedWindow, access: Access): WindowTarget {
+  const { window, leaseId } = booked;
+  if (access !== 'read' && booked.access === 'read') {
+    throw new LessorError('WINDOW_READ_ONLY', 'a window that devices may only read');
+  }
+  if (!window.isDmaTarget) {
+    const detail = 'devices of this function cannot be given its windows';
+    throw new LessorError('UNSUPPORTED', detail);
+  }
+  const refusal = booked.refusal();
+  if (refusal !== undefined && refusal !== 'LEASE_NOT_ENABLED') {
+    throw new LessorError('WINDOW_REVOKED', `lease ${leaseId} gives the window up`);
+  }
+  const memory = window.dmaMemory;
+  if (memory === undefined) {
+    throw new LessorError('LEASE_NOT_ENABLED', `lease ${leaseId} has not connected the window`);
+  }
+  return { ...memory, lengthBytes: window.lengthBytes };
 }
 
 function keyOf({ device, inode }: MemoryIdentity): string {

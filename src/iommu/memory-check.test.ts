@@ -159,4 +159,38 @@ describe('a window of a lease', () => {
     };
     expect(codeOf({ ...map, fd: file }, { windowOf: asked })).toBe('MEMORY_NOT_SHMEM');
   });
+
+  describe('that is no memory', () => {
+    const buffer = memory.create(8192, { isShmem: false });
+    const own = memory.create(8192, { isShmem: false });
+    const windowOfFile: MapRules['windowOfFile'] = (file) =>
+      file === buffer ? { fd: own, lengthBytes: 8192 } : undefined;
+
+    test('is mapped by the descriptor of the window', () => {
+      const request = { ...good, ...map, fd: buffer };
+      const checked = checkMap(memory, request, { ...rules, windowOfFile });
+      expect(checked).toEqual({ ...request, fd: own, offsetBytes: 0 });
+    });
+
+    test('is told by its file alone: nothing can be asked of a foreign one', () => {
+      const asked = () => {
+        throw new TypeError('asked');
+      };
+      const careful = { seals: memory.seals.bind(memory), identity: asked };
+      const checked = (fd: typeof own) =>
+        checkMap(careful, { ...good, ...map, fd }, { ...rules, windowOfFile, windowOf: asked });
+      expect(checked(buffer).fd).toBe(own);
+      expect(() => checked(own)).toThrow(expect.objectContaining({ code: 'MEMORY_NOT_SHMEM' }));
+    });
+
+    test.each([
+      ['to its last byte', { offsetBytes: 4096 }, 'ok'],
+      ['past its end', { offsetBytes: 4096, lengthBytes: 8192 }, 'MEMORY_TOO_SMALL'],
+      ['around the end of u64', { offsetBytes: 2n ** 64n - 4096n }, 'MEMORY_TOO_SMALL'],
+      ['off the page', { offsetBytes: 1024 }, 'IOVA_UNALIGNED'],
+      ['outside of the IOVA window', { iova: 0x10_0000 }, 'IOVA_OUTSIDE_WINDOW'],
+    ] as const)('is checked %s: %s', (_, change, code) => {
+      expect(codeOf({ ...map, fd: buffer, ...change }, { windowOfFile })).toBe(code);
+    });
+  });
 });

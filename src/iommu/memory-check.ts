@@ -35,6 +35,13 @@ export interface MapRules {
    * @throws LessorError when whoever maps may not have it so.
    */
   readonly windowOf?: (identity: MemoryIdentity, access: Access) => WindowTarget | undefined;
+  /**
+   * The same of what is no memory, told by its being one open file with the window's: whoever made
+   * the descriptor, nothing else may be asked of it, as that can hang.
+   *
+   * @throws LessorError when whoever maps may not have it so.
+   */
+  readonly windowOfFile?: (fd: Fd, access: Access) => WindowTarget | undefined;
 }
 
 /** A window as something to map. */
@@ -97,12 +104,14 @@ function checkMemory(
 ): Pick<DmaMemory, 'fd' | 'window'> | undefined {
   // First: it cannot hang, and fstat on a foreign file system can.
   const seals = sealsOf(memory, fd);
+  if (seals === undefined) {
+    const target = rules.windowOfFile?.(fd, access);
+    if (target !== undefined) return windowAt(target, offsetBytes + lengthBytes);
+    throw new LessorError('MEMORY_NOT_SHMEM', 'the descriptor is no memfd');
+  }
   const identity = memory.identity(fd);
   const target = rules.windowOf?.(identity, access);
-  if (target !== undefined) {
-    checkEnd(offsetBytes + lengthBytes, target.lengthBytes);
-    return { fd: target.fd, ...(target.window && { window: target.window }) };
-  }
+  if (target !== undefined) return windowAt(target, offsetBytes + lengthBytes);
   if ((seals & F_SEAL_SHRINK) === 0 && !rules.allowUnsealedMemory) {
     throw new LessorError('MEMORY_UNSEALED', 'the memory can be truncated');
   }
@@ -113,6 +122,11 @@ function checkMemory(
   }
   checkEnd(offsetBytes + lengthBytes, identity.lengthBytes);
   return undefined;
+}
+
+function windowAt(target: WindowTarget, end: bigint): Pick<DmaMemory, 'fd' | 'window'> {
+  checkEnd(end, target.lengthBytes);
+  return { fd: target.fd, ...(target.window && { window: target.window }) };
 }
 
 function checkEnd(end: bigint, lengthBytes: number): void {
@@ -127,10 +141,12 @@ export function checkMode(identity: MemoryIdentity, access: Access): void {
   throw new LessorError('MEMORY_READ_ONLY', detail);
 }
 
-function sealsOf(memory: Pick<MemoryOs, 'seals'>, fd: Fd): number {
+/** Undefined for what is no memory. */
+function sealsOf(memory: Pick<MemoryOs, 'seals'>, fd: Fd): number | undefined {
   try {
     return memory.seals(fd);
   } catch (error) {
+    if (isOsError(error, 'EINVAL')) return undefined;
     if (!isOsError(error)) throw error;
     throw new LessorError('MEMORY_NOT_SHMEM', 'the descriptor is no memfd', { cause: error });
   }

@@ -94,6 +94,12 @@ export interface MemoryOs {
   seals(fd: Fd): number;
   /** fstat and F_GETFL. Only after `seals` succeeded: fstat of a foreign file can hang. */
   identity(fd: Fd): MemoryIdentity;
+  /**
+   * True when both descriptors are one open file, as a descriptor and what a peer got and sent back
+   * are; false also where the kernel (before 6.10) cannot tell. Asks nothing of the file, whoever
+   * made it: never blocks. @throws OsError `EBADF`
+   */
+  isSameFile(fd: Fd, other: Fd): boolean;
   /** ftruncate, only on objects that no client holds. */
   truncate(fd: Fd, lengthBytes: number): void;
   setMode(fd: Fd, mode: number): void;

@@ -15,6 +15,7 @@ const O_RDONLY = 0;
 const O_ACCMODE = 3;
 
 const EACCES = 13;
+const EINVAL = 22;
 
 type Calls = MemoryCalls & FdCalls;
 
@@ -73,6 +74,10 @@ export function createMemoryOs(native: Calls): MemoryOs {
     },
     seals: (fd) => checkResult(native.getSeals(fd.number), 'fcntl', 'F_GET_SEALS'),
     identity: (fd) => identify(native, fd),
+    isSameFile(fd, other) {
+      const result = native.sameFile(fd.number, other.number);
+      return result !== -EINVAL && checkResult(result, 'fcntl', 'F_DUPFD_QUERY') === 1;
+    },
     truncate(fd, lengthBytes) {
       checkInteger(lengthBytes, 'ftruncate', 'length');
       checkResult(native.ftruncate(fd.number, lengthBytes), 'ftruncate', `to ${lengthBytes}`);

@@ -16,6 +16,8 @@ export interface MemoryCalls {
   getSeals(fd: number): number;
   /** fcntl F_GETFL. */
   getFlags(fd: number): number;
+  /** fcntl F_DUPFD_QUERY: 1 when both are one open file, else 0. `EINVAL` before Linux 6.10. */
+  sameFile(fd: number, other: number): number;
   /** fstat; writes st_dev, st_ino, st_size. `EINVAL` when `out` is shorter than 3. */
   fstat(fd: number, out: BigInt64Array): number;
   fchmod(fd: number, mode: number): number;

@@ -48,6 +48,19 @@ function describeObjects(os: MemoryOs): void {
       expect(os.identity(other).inode).not.toBe(inode);
     });
 
+    it('are one open file by a copied descriptor, not by one that was opened again', (context) => {
+      using one = os.create('lessor-test', 4096);
+      if (!os.isSameFile(one, one)) context.skip('Linux before 6.10 cannot tell');
+      using copy = one.duplicate();
+      using again = os.reopenReadOnly(one);
+      using other = os.create('lessor-test', 4096);
+      expect([copy, again, other].map((fd) => os.isSameFile(one, fd))).toEqual([
+        true,
+        false,
+        false,
+      ]);
+    });
+
     it('keep the seals that were added', () => {
       using fd = os.create('lessor-test', 4096);
       os.addSeals(fd, F_SEAL_GROW);
