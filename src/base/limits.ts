@@ -139,6 +139,14 @@ export const limits = {
   procTableBytesMax: 4 * 1024 * 1024,
   /** Bytes of what is remembered of a function given to vfio-pci. */
   bindingRecordBytesMax: 4096,
+  /** Times in a second that a level-triggered interrupt (INTx) is let fire again. */
+  intxUnmasksPerSecondMax: 1000,
+  /** The longest pause before that, while the line stays asserted. */
+  intxPauseMsMax: 64,
+  /** Faults of one lease that are told in a second; further ones are counted. */
+  faultsPerSecondMax: 50,
+  /** Records of the kernel's log that one turn of the event loop takes. */
+  kernelLogRecordsPerTurnMax: 64,
   /** Events kept for one slow monitor before it is dropped. */
   monitorQueueMax: 4096,
 } as const;
