@@ -79,6 +79,9 @@ export const limits = {
   /** Bytes of replies that a vfio-user client has not read, past which no request of it runs. */
   vfioUserUnsentBytesMax: 1024 * 1024,
 
+  /** Bytes of what the kernel says of one region of a device, its mappable areas included. */
+  vfioRegionInfoBytesMax: 65_536,
+
   /** Live and queued leases of one uid. */
   leasesPerUidMax: 1024,
   /** PASIDs of one uid, those in quarantine included. */

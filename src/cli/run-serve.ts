@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import type { Logger } from '../base/log.js';
 import { createBroker } from '../broker/broker.js';
 import { createEmbeddedEdu, createEmbeddedMqdma } from '../broker/embedded.js';
-import { connectServedFunction } from '../broker/served.js';
+import { openFunctionSource } from '../broker/function-source.js';
 import { adminPathOf, makeRunDirectory, ownRunDirectory } from '../client/run-directory.js';
 import { eduDriver, loadDriver, matchDriver } from '../driver/index.js';
 import type { Driver } from '../driver/types.js';
@@ -53,7 +53,7 @@ function openFunction(
   parts: Parts,
 ): Promise<PciFunction> {
   const { queues: queueCount, faultInjection = false, function: source } = options;
-  if (source !== undefined) return connectServedFunction({ ...parts, source });
+  if (source !== undefined) return openFunctionSource({ ...parts, source });
   if (driver === eduDriver) return createEmbeddedEdu(parts);
   return createEmbeddedMqdma({ ...parts, queueCount, faultInjection });
 }

@@ -17,7 +17,7 @@ export function addServeCommand(program: Command): void {
       'built-in (mqdma, edu), package or path; default: the built-in that fits the function',
     )
     .option('--isolation <mode>', 'pasid, device-bounds or cooperative, as the driver offers')
-    .option('--function <source>', 'a served function, vfio-user:PATH, not one of its own')
+    .option('--function <source>', 'vfio-user:PATH or a PCI address, not one of its own')
     .option('--queues <count>', 'queues of the emulated mqdma', parseCount, 16)
     .option('--name <name>', 'name of the function and its socket (default: mqdma0 or edu0)')
     .option('--allow-cooperative', 'lease slices whose clients can reach each other')
@@ -39,6 +39,7 @@ Examples:
   lessor serve --isolation device-bounds --queues 64
   lessor serve --driver edu
   lessor serve --function vfio-user:/run/device.sock
+  lessor serve --function 0000:00:05.0
   lessor --socket /tmp/my.sock serve --log info`,
     )
     .action(serve);

@@ -54,7 +54,11 @@ export function setTriggers(
   return setIrqs(device, request(flags, { index, start, count: eventFds.length }, eventFds));
 }
 
-/** Takes every vector of the index away; waits until none of their handlers runs. @throws OsError */
+/**
+ * Takes every vector of the index away; waits until none of their handlers runs.
+ *
+ * @throws OsError
+ */
 export async function disableIrqs(device: VfioDevice, index: number): Promise<void> {
   const flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER;
   await setIrqs(device, request(flags, { index, start: 0, count: 0 }, []));

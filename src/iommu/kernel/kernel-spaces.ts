@@ -104,7 +104,11 @@ export class KernelAddressSpaces implements AsyncDisposable {
    */
   async open({ pasid }: { readonly pasid: number | undefined }): Promise<AddressSpace> {
     if (this.#disposed) throw new LessorError('LEASE_ENDED', 'the IOMMU is closed');
-    if (pasid !== undefined) toCount(pasid, 'pasid', 2 ** this.facts.pasidBits);
+    if (pasid !== undefined) {
+      const { pasidBits } = this.facts;
+      if (pasidBits === 0) throw new LessorError('UNSUPPORTED', 'the function has no PASIDs');
+      toCount(pasid, 'pasid', 2 ** pasidBits - 1);
+    }
     this.#lastSpaceId += 1;
     const spaceId = this.#lastSpaceId;
     await this.#line.call({ type: 'open', spaceId, pasid });
