@@ -33,3 +33,11 @@ export function isolationUnderServer(isolation: Isolation): Isolation {
 export function revocationAtLeast(offered: Revocation, minimum: Revocation): boolean {
   return revocations.indexOf(offered) >= revocations.indexOf(minimum);
 }
+
+/**
+ * What a mapping of a window may do with loads and stores at most: `device`, nothing, each reaches
+ * the device by itself and in order; `write-combining`, hold stores back, merge and reorder them
+ * until a fence.
+ */
+export const windowMemories = ['device', 'write-combining'] as const;
+export type WindowMemory = (typeof windowMemories)[number];

@@ -99,6 +99,7 @@ class WiredBroker implements Broker {
       switches: {
         allowCooperative: switches?.allowCooperative ?? false,
         allowUnsealedMemory: switches?.allowUnsealedMemory ?? false,
+        forceDmaBufWindows: switches?.forceDmaBufWindows ?? false,
         faultInjection: switches?.faultInjection ?? false,
       },
       deadlines: { ...defaultDeadlines, ...options.deadlines },

@@ -2,6 +2,7 @@
 import { assert, LessorError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { RunningDriver, Slice } from '../driver/types.js';
+import type { WindowTraits } from '../function/types.js';
 import { type Aperture, type IovaRange, IovaWindows } from '../lease/iova-windows.js';
 import { PasidPool } from '../lease/pasid-pool.js';
 import { type Fit, type Waiter, WaitQueue } from '../lease/wait-queue.js';
@@ -15,7 +16,7 @@ import type {
 import type { BrokerContext } from './context.js';
 import type { Inventory } from './inventory.js';
 import { isServed } from './isolation.js';
-import { layoutOf } from './layout.js';
+import { layoutOf, windowsOf } from './layout.js';
 import { BrokerLease } from './lease.js';
 import { leaseAperture } from './lease-aperture.js';
 import type { LeaseBook } from './lease-book.js';
@@ -25,6 +26,9 @@ interface Waiting extends Waiter {
   readonly serve: (slice: Slice) => void;
   readonly refuse: (error: LessorError) => void;
 }
+
+/** Memory that stands in for registers. */
+const plainWindows: WindowTraits = { direct: false, harmful: false, combining: false };
 
 export class Granter {
   readonly #context: BrokerContext;
@@ -243,6 +247,7 @@ export class Granter {
         isolation: this.#driver.isolation,
         served: isServed(fn.info),
         revocations: mappable ? ['kernel', 'mediated'] : ['mediated'],
+        windows: fn.info.windows ?? plainWindows,
         vectors: slice.vectors.length,
         iovaPageBytes: fn.info.iovaPageBytes,
         apertureBytes: this.#aperture.end - this.#aperture.start,
@@ -271,7 +276,7 @@ export class Granter {
         ...terms,
         id,
         slice,
-        layout: layoutOf(slice.windows, vectorList.length),
+        layout: layoutOf(windowsOf(slice.windows, this.#context.fn.info), vectorList.length),
         uid: peer.uid,
         pid: peer.pid,
         mapped: terms.revocation !== 'mediated',

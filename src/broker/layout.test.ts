@@ -4,7 +4,7 @@ import { isLessorError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { decodeWindowCapability } from '../device/window-capability.js';
 import type { WindowSpec } from '../driver/types.js';
-import { layoutOf, msixTableBytes, resolveAccess } from './layout.js';
+import { layoutOf, msixTableBytes, resolveAccess, windowsOf } from './layout.js';
 
 const page = 4096;
 
@@ -77,6 +77,30 @@ describe('virtual BARs', () => {
     expect(layout.regions[0]).toMatchObject({ writable: false, mappedBacking: 1 });
   });
 
+  test('what may combine writes has a BAR and a descriptor of its own', () => {
+    const memory = 'write-combining' as const;
+    const windows = [
+      window('d', 2, 1),
+      window('c1', 2, 1, { memory }),
+      window('r', 2, 1, { ...readOnly, memory }),
+      window('c2', 2, 2, { memory }),
+    ];
+    expect(places(windows)).toBe('d@2+0 c1@0+0 r@1+0 c2@0+4096');
+    const layout = layoutOf(windows, 0);
+    expect(layout.backings.map((backing) => backing.memory)).toEqual([undefined, memory, memory]);
+    expect(decodeWindowCapability(layout.capability).map((shown) => shown.memory)).toEqual([
+      'device',
+      memory,
+      memory,
+      memory,
+    ]);
+    const plain = windowsOf(windows, {});
+    expect(places(plain)).toBe('d@2+0 c1@2+4096 r@0+0 c2@2+8192');
+    expect(layoutOf(plain, 0).backings.every((backing) => backing.memory === undefined)).toBe(true);
+    const able = { direct: true, harmful: false, combining: true };
+    expect(windowsOf(windows, { windows: able })).toEqual(windows);
+  });
+
   test('what only messages reach stands behind what can be mapped, with a backing of its own', () => {
     const layout = layoutOf([window('m', 2, 1, { mappable: false }), window('w', 2, 1)], 0);
     expect(layout.windows.map((w) => [w.spec.name, w.offsetBytes, w.backing])).toEqual([
@@ -126,9 +150,10 @@ describe('virtual BARs', () => {
 describe('the window list', () => {
   test('says where every window is', () => {
     const layout = layoutOf([window('regs', 2, 1), window('status', 2, 1, readOnly)], 1);
+    const one = { offsetBytes: 0, lengthBytes: page, memory: 'device' };
     expect(decodeWindowCapability(layout.capability)).toEqual([
-      { name: 'regs', region: 2, offsetBytes: 0, lengthBytes: page, access: 'read-write' },
-      { name: 'status', region: 0, offsetBytes: 0, lengthBytes: page, access: 'read' },
+      { ...one, name: 'regs', region: 2, access: 'read-write' },
+      { ...one, name: 'status', region: 0, access: 'read' },
     ]);
   });
 

@@ -1,14 +1,16 @@
 // The virtual BARs of a lease: which window is where in the device that the lease shows. Pure.
 //
 // Writable windows of function BAR n stand one behind the other in virtual BAR n; each read-only
-// window takes the lowest BAR that is left; MSI-X table and PBA take the highest that is left.
-// One region has one backing that can be mapped, hence one descriptor.
+// window takes the lowest BAR that is left, and so do the writable ones of a BAR that may combine
+// writes; MSI-X table and PBA take the highest that is left. One region has one backing that can be
+// mapped, hence one descriptor, with one kind of memory.
 import { LessorError } from '../base/errors.js';
+import type { WindowMemory } from '../base/labels.js';
 import { limits } from '../base/limits.js';
 import { powerOfTwoAtLeast, roundUp } from '../base/units.js';
 import { encodeWindowCapability } from '../device/window-capability.js';
 import type { WindowSpec } from '../driver/types.js';
-import type { BackingSpec } from '../function/types.js';
+import type { BackingSpec, FunctionInfo } from '../function/types.js';
 
 export const barCount = 6;
 /** Smallest BAR shown: a page, so that every one can be mapped. */
@@ -62,24 +64,35 @@ export type RegionAccess =
 interface Group {
   readonly functionRegion: number;
   readonly access: 'read-write' | 'read';
+  readonly memory: WindowMemory;
   readonly specs: readonly WindowSpec[];
 }
 
-/** Windows that share a virtual BAR: all writable ones of a function BAR, or one read-only one. */
-function groupsOf(windows: readonly WindowSpec[]): { writable: Group[]; readOnly: Group[] } {
-  const writable = new Map<number, WindowSpec[]>();
-  const readOnly: Group[] = [];
+/** Windows as a function can have them: without what its mappings cannot do. */
+export function windowsOf(
+  windows: readonly WindowSpec[],
+  { windows: traits }: Pick<FunctionInfo, 'windows'>,
+): readonly WindowSpec[] {
+  if (traits?.combining) return windows;
+  return windows.map((spec) => ({ ...spec, memory: 'device' }));
+}
+
+/**
+ * Windows that share a virtual BAR: all writable ones of a function BAR that are of one memory, or
+ * one read-only one. `fixed` are those that have the number of the function BAR.
+ */
+function groupsOf(windows: readonly WindowSpec[]): { fixed: Group[]; others: Group[] } {
+  const groups = new Map<string, Group>();
   for (const spec of windows) {
-    if (spec.access === 'read') {
-      readOnly.push({ functionRegion: spec.region, access: 'read', specs: [spec] });
-    } else {
-      writable.set(spec.region, [...(writable.get(spec.region) ?? []), spec]);
-    }
+    const { region, access, memory = 'device' } = spec;
+    const key = access === 'read' ? spec.name : `${region} ${memory}`;
+    const specs = [...(groups.get(key)?.specs ?? []), spec];
+    groups.set(key, { functionRegion: region, access, memory, specs });
   }
-  const groups = [...writable].map(
-    ([functionRegion, specs]): Group => ({ functionRegion, access: 'read-write', specs }),
-  );
-  return { writable: groups, readOnly };
+  const isFixed = ({ access, memory }: Group): boolean =>
+    access === 'read-write' && memory === 'device';
+  const all = [...groups.values()];
+  return { fixed: all.filter(isFixed), others: all.filter((group) => !isFixed(group)) };
 }
 
 class Builder {
@@ -130,6 +143,7 @@ class Builder {
       region: group.functionRegion,
       ranges: specs.map(({ offsetBytes, lengthBytes }) => ({ offsetBytes, lengthBytes })),
       access: group.access,
+      ...(group.memory === 'device' ? {} : { memory: group.memory }),
     });
     return startBytes + at;
   }
@@ -156,9 +170,9 @@ export function layoutOf(windows: readonly WindowSpec[], vectorCount: number): L
     throw new LessorError('DRIVER_INVALID', `a slice has ${windows.length} windows`);
   }
   const builder = new Builder();
-  const { writable, readOnly } = groupsOf(windows);
-  for (const group of writable) builder.place(group.functionRegion, group);
-  for (const group of readOnly) builder.place(builder.freeBar('lowest'), group);
+  const { fixed, others } = groupsOf(windows);
+  for (const group of fixed) builder.place(group.functionRegion, group);
+  for (const group of others) builder.place(builder.freeBar('lowest'), group);
   const msix = vectorCount > 0 ? placeMsix(builder, vectorCount) : undefined;
   // In grant order, which is the order in which clients know them.
   const inOrder = windows.map(
@@ -176,6 +190,7 @@ export function layoutOf(windows: readonly WindowSpec[], vectorCount: number): L
         offsetBytes,
         lengthBytes: spec.lengthBytes,
         access: spec.access,
+        memory: spec.memory ?? 'device',
       })),
     ),
   };

@@ -11,6 +11,8 @@ export interface Switches {
   readonly allowCooperative: boolean;
   /** Client memory without F_SEAL_SHRINK, for VM monitors that seal nothing. */
   readonly allowUnsealedMemory: boolean;
+  /** Mapped registers of a device for users that are not trusted, on kernels that they can harm. */
+  readonly forceDmaBufWindows: boolean;
   /** The admin method Inject. */
   readonly faultInjection: boolean;
 }

@@ -24,6 +24,7 @@ export interface ServeOptions {
   readonly name?: string;
   readonly allowCooperative?: boolean;
   readonly allowUnsealedMemory?: boolean;
+  readonly forceDmaBufWindows?: boolean;
   readonly faultInjection?: boolean;
   readonly log: string;
   readonly json?: boolean;
@@ -93,6 +94,7 @@ export async function serve(options: ServeOptions, command: Command): Promise<vo
     switches: {
       allowCooperative: options.allowCooperative ?? false,
       allowUnsealedMemory: options.allowUnsealedMemory ?? false,
+      forceDmaBufWindows: options.forceDmaBufWindows ?? false,
       faultInjection: options.faultInjection ?? false,
     },
     log,

@@ -22,6 +22,7 @@ export function addServeCommand(program: Command): void {
     .option('--name <name>', 'name of the function and its socket (default: mqdma0 or edu0)')
     .option('--allow-cooperative', 'lease slices whose clients can reach each other')
     .option('--allow-unsealed-memory', 'take client memory without F_SEAL_SHRINK')
+    .option('--force-dma-buf-windows', 'map registers for users whom the kernel is not safe from')
     .option('--fault-injection', 'offer the admin method Inject')
     .addOption(
       new Option('--log <level>', 'debug, info, warn or error')

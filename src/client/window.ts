@@ -1,5 +1,6 @@
 // A register window of a lease, as its client sees it: mapped, or by message.
 import { isOsError, LessorError } from '../base/errors.js';
+import type { WindowMemory } from '../base/labels.js';
 import type { Mapping } from '../os/memory-types.js';
 import type { VfioUserClient } from '../vfio-user/client.js';
 
@@ -10,6 +11,8 @@ export interface WindowPlace {
   readonly offsetBytes: number;
   readonly lengthBytes: number;
   readonly access: 'read-write' | 'read';
+  /** What a mapping of it may do at most. */
+  readonly memory: WindowMemory;
 }
 
 /** What both kinds offer; one access of the named width each. */
@@ -104,6 +107,7 @@ export class MappedLeaseWindow implements MappedWindow {
   readonly offsetBytes: number;
   readonly lengthBytes: number;
   readonly access: 'read-write' | 'read';
+  readonly memory: WindowMemory;
   readonly u8: Uint8Array;
   readonly u16: Uint16Array;
   readonly u32: Uint32Array;
@@ -119,6 +123,7 @@ export class MappedLeaseWindow implements MappedWindow {
     this.offsetBytes = place.offsetBytes;
     this.lengthBytes = place.lengthBytes;
     this.access = place.access;
+    this.memory = place.memory;
     this.#mapping = mapping;
     this.#device = device;
     this.u8 = new Uint8Array(mapping.buffer);
@@ -178,6 +183,7 @@ export class MessageLeaseWindow implements MessageWindow {
   readonly offsetBytes: number;
   readonly lengthBytes: number;
   readonly access: 'read-write' | 'read';
+  readonly memory: WindowMemory;
   readonly #device: VfioUserClient;
 
   constructor(place: WindowPlace, device: VfioUserClient) {
@@ -186,6 +192,7 @@ export class MessageLeaseWindow implements MessageWindow {
     this.offsetBytes = place.offsetBytes;
     this.lengthBytes = place.lengthBytes;
     this.access = place.access;
+    this.memory = place.memory;
     this.#device = device;
   }
 

@@ -16,6 +16,7 @@ const queue: ShownWindow = {
   offsetBytes: 0,
   lengthBytes: 0x1000,
   access: 'read-write',
+  memory: 'device',
 };
 const status: ShownWindow = {
   name: 'status',
@@ -23,6 +24,7 @@ const status: ShownWindow = {
   offsetBytes: 0x2000,
   lengthBytes: 0x1000,
   access: 'read',
+  memory: 'device',
 };
 const hex =
   '4c570102' + '057175657565' + '00010000000000100000' + '06737461747573' + '01000020000000100000';
@@ -89,6 +91,18 @@ describe('window capability', () => {
     expect(isLessorError(error, 'DRIVER_INVALID')).toBe(true);
   });
 
+  it('says which windows may combine writes', () => {
+    const combining = [queue, status].map((one) => ({
+      ...one,
+      memory: 'write-combining' as const,
+    }));
+    const wire = hex
+      .replace('71756575650001', '71756575650003')
+      .replace('7573010000', '7573010200');
+    expect(Buffer.from(encodeWindowCapability(combining)).toString('hex')).toBe(wire);
+    expect(decodeWindowCapability(fromHex(wire))).toEqual(combining);
+  });
+
   it('takes an end at 2^32 and a name of 12 bytes', () => {
     const window = { ...queue, name: 'x'.repeat(12), offsetBytes: 2 ** 32 - 0x1000 };
     expect(decodeWindowCapability(encodeWindowCapability([window]))).toEqual([window]);
@@ -107,7 +121,7 @@ describe('window capability', () => {
     ['a missing window', hex.slice(0, -34)],
     ['a truncated window', hex.slice(0, -2)],
     ['bytes behind the last', `${hex}00`],
-    ['an unknown access', hex.replace('71756575650001', '71756575650002')],
+    ['an unknown access', hex.replace('71756575650001', '71756575650004')],
     ['an empty name', '4c5701010000010000000000100000'],
     ['nothing', ''],
   ])('refuses %s', (_name, wire) => {

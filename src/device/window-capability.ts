@@ -4,10 +4,11 @@
 //   2  1  version, 1                0  1  length of the name, n, 1 to 12
 //   3  1  number of windows         1  n  name, printable ASCII
 //                                 n+1  1  region, 0 to 5
-//                                 n+2  1  access: 0 read, 1 read-write
+//                                 n+2  1  access: 0 read, 1 read-write; 2 more: write-combining
 //                                 n+3  4  offset in the region
 //                                 n+7  4  length in bytes, not 0
 import { LessorError, ProtocolError } from '../base/errors.js';
+import type { WindowMemory } from '../base/labels.js';
 import { limits } from '../base/limits.js';
 import { vendorPayloads } from './config-space-capabilities.js';
 
@@ -20,6 +21,8 @@ export interface ShownWindow {
   readonly offsetBytes: number;
   readonly lengthBytes: number;
   readonly access: 'read-write' | 'read';
+  /** What its mappings may do at most. */
+  readonly memory: WindowMemory;
 }
 
 const signature = [0x4c, 0x57] as const;
@@ -29,6 +32,13 @@ const fixedBytes = 11;
 /** Capability id, next pointer and length byte stand before the payload. */
 const payloadBytesMax = limits.windowListBytesMax - 3;
 const path = 'window_capability';
+
+const writeBit = 1;
+const combineBit = 2;
+
+function accessByte({ access, memory }: ShownWindow): number {
+  return (access === 'read-write' ? writeBit : 0) | (memory === 'write-combining' ? combineBit : 0);
+}
 
 function isName(name: string): boolean {
   return /^[\x21-\x7e]+$/.test(name) && name.length <= limits.windowNameBytesMax;
@@ -74,11 +84,11 @@ export function encodeWindowCapability(windows: readonly ShownWindow[]): Uint8Ar
   for (const window of windows) {
     const problem = problemOf(window);
     if (problem !== undefined) throw refuse(problem);
-    const { name, region, access, offsetBytes } = window;
+    const { name, region, offsetBytes } = window;
     bytes[at] = name.length;
     bytes.set(Buffer.from(name, 'ascii'), at + 1);
     at += 1 + name.length;
-    bytes.set([region, access === 'read-write' ? 1 : 0], at);
+    bytes.set([region, accessByte(window)], at);
     view.setUint32(at + 2, offsetBytes, true);
     view.setUint32(at + 6, window.lengthBytes, true);
     at += 10;
@@ -100,13 +110,15 @@ function decodeWindow(payload: Uint8Array, at: number): ShownWindow {
   const rest = at + 1 + nameBytes;
   const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
   const access = payload[rest + 1] as number;
-  if (access > 1) throw new ProtocolError(`${path}.access`, rest + 1, `${access}`);
+  if (access > (writeBit | combineBit))
+    throw new ProtocolError(`${path}.access`, rest + 1, `${access}`);
   const window = {
     name,
     region: payload[rest] as number,
     offsetBytes: view.getUint32(rest + 2, true),
     lengthBytes: view.getUint32(rest + 6, true),
-    access: access === 1 ? ('read-write' as const) : ('read' as const),
+    access: (access & writeBit) === 0 ? ('read' as const) : ('read-write' as const),
+    memory: (access & combineBit) === 0 ? ('device' as const) : ('write-combining' as const),
   };
   const problem = problemOf(window);
   if (problem !== undefined) throw new ProtocolError(path, at, problem);

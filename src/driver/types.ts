@@ -1,6 +1,6 @@
 // What the author of a driver writes: how to find, grant, quiesce, reset and take back slices.
 import type { Clock } from '../base/clock.js';
-import type { Isolation } from '../base/labels.js';
+import type { Isolation, WindowMemory } from '../base/labels.js';
 import type { Logger } from '../base/log.js';
 import type { Schema } from '../base/schema.js';
 import type { FunctionInfo, PciFunction, RegionRange } from '../function/types.js';
@@ -15,6 +15,11 @@ export interface WindowSpec {
   readonly access: 'read-write' | 'read';
   /** False: reachable by message alone. */
   readonly mappable: boolean;
+  /**
+   * `write-combining`: its clients get along with stores that are held back, merged and reordered,
+   * as for a buffer in the device. They get it where the kernel can do it. Default: `device`.
+   */
+  readonly memory?: WindowMemory;
   /** Byte ranges, from the window's start, whose write by message means work: `kick` follows. */
   readonly doorbells?: readonly { readonly offsetBytes: number; readonly lengthBytes: number }[];
 }

@@ -138,6 +138,19 @@ describe('validateSlices', () => {
     expect(check(slice([...many(3), ...readOnly(5)]))).not.toThrow();
     expect(check(slice([...many(3), ...readOnly(5)], { vectors: [0] }))).toThrow(refused);
     expect(check(slice([...many(3), ...readOnly(6)]))).toThrow(refused);
+    const combining = many(1).map((spec, at) => ({
+      ...spec,
+      name: `c${at}`,
+      memory: 'write-combining' as const,
+      offsetBytes: 0x200000 + at * 4096,
+    }));
+    expect(check(slice([...many(3), ...combining, ...readOnly(4)]))).not.toThrow();
+    expect(check(slice([...many(3), ...combining, ...readOnly(5)]))).toThrow(refused);
+  });
+
+  it('refuses memory that there is none of', () => {
+    const memory = 'cached' as 'device';
+    expect(check(slice([window({ memory })]))).toThrow(refused);
   });
 
   it('counts the bytes of the window list', () => {

@@ -1,5 +1,6 @@
 // What a driver may offer: checked once when it started, before any lease. Pure.
 import { LessorError } from '../base/errors.js';
+import { windowMemories } from '../base/labels.js';
 import { limits } from '../base/limits.js';
 import { hex, isAligned } from '../base/units.js';
 import type { FunctionInfo, RegionRange } from '../function/types.js';
@@ -71,6 +72,10 @@ function checkWindows(info: FunctionInfo, slice: Slice, pageBytes: number): void
     if (windows.findIndex(({ name }) => name === window.name) !== index) {
       refuse(slice, `two windows are named ${window.name}`);
     }
+    const { memory = 'device' } = window;
+    if (!windowMemories.includes(memory)) {
+      refuse(slice, `window ${window.name}: memory "${memory}" is none`);
+    }
     checkPlace(info, slice, window, pageBytes);
     checkDoorbells(slice, window);
   }
@@ -79,7 +84,9 @@ function checkWindows(info: FunctionInfo, slice: Slice, pageBytes: number): void
   if (listBytes > limits.windowListBytesMax) {
     refuse(slice, `its window list takes ${listBytes} bytes; at most ${limits.windowListBytesMax}`);
   }
-  const writable = new Set(windows.filter((w) => w.access === 'read-write').map((w) => w.region));
+  const isWritable = ({ access }: WindowSpec): boolean => access === 'read-write';
+  const kindOf = ({ region, memory = 'device' }: WindowSpec): string => `${region} ${memory}`;
+  const writable = new Set(windows.filter(isWritable).map(kindOf));
   const readOnly = windows.filter((window) => window.access === 'read').length;
   const msix = slice.vectors.length > 0 ? 1 : 0;
   if (writable.size + readOnly + msix > barsMax) {

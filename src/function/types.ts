@@ -1,5 +1,5 @@
 // One PCI function, whatever is underneath.
-import type { Revocation } from '../base/labels.js';
+import type { Revocation, WindowMemory } from '../base/labels.js';
 import type { AddressSpace, DmaMemory, FaultReason } from '../iommu/types.js';
 import type { Fd } from '../os/fd.js';
 
@@ -55,18 +55,14 @@ export interface Registers {
   write64(offsetBytes: number, value: bigint): Promise<void>;
 }
 
-/**
- * What a mapping may do with loads and stores at most: `device`, nothing, each reaches the device by
- * itself and in order; `write-combining`, hold stores back, merge and reorder them until a fence.
- */
-export type WindowMemory = 'device' | 'write-combining';
-
 /** What clients map of a function's windows. */
 export interface WindowTraits {
   /** The device's registers themselves: a mapping that is left to its holder still reaches them. */
   readonly direct: boolean;
   /** Whoever holds one can harm the kernel, through a flaw of it. */
   readonly harmful: boolean;
+  /** Mappings can be made write-combining. */
+  readonly combining: boolean;
 }
 
 /** One backing, hence one descriptor: some ranges of one region, concatenated. */

@@ -2,7 +2,13 @@ import { describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../base/errors.js';
 import { type Isolation, isolations, type Revocation } from '../base/labels.js';
 import { limits } from '../base/limits.js';
-import { connectDenial, decide, windowMapDenial } from './decide.js';
+import {
+  connectDenial,
+  decide,
+  offeredRevocations,
+  revocationDenial,
+  windowMapDenial,
+} from './decide.js';
 import { adminDenial, manageDenial } from './operate.js';
 import { toAcquireRequest } from './request.js';
 import type { AcquireRequest, Facts, LeaseTerms } from './types.js';
@@ -11,11 +17,12 @@ const plain = toAcquireRequest({ memoryBytes: 10_000 });
 const facts: Facts = {
   peer: { uid: 1000, gid: 1000, pid: 4711 },
   brokerUid: 1000,
-  switches: { allowCooperative: false, allowUnsealedMemory: false },
+  switches: { allowCooperative: false, allowUnsealedMemory: false, forceDmaBufWindows: false },
   offer: {
     isolation: 'pasid',
     served: false,
     revocations: ['kernel', 'mediated'],
+    windows: { direct: false, harmful: false, combining: false },
     vectors: 2,
     iovaPageBytes: 4096,
     apertureBytes: 2 ** 47,
@@ -211,6 +218,33 @@ describe('revocation', () => {
   });
 });
 
+describe('windows with which a holder can harm the kernel', () => {
+  const harmful = { ...facts.offer, windows: { direct: true, harmful: true, combining: true } };
+
+  test.each([
+    [1000, true, false, true],
+    [0, true, false, true],
+    [1001, true, false, false],
+    [1001, true, true, true],
+    [1001, false, false, true],
+  ])('uid %i, harmful %s, forced %s: mapped %s', (uid, isHarmful, forced, isMapped) => {
+    const asked: Facts = {
+      ...facts,
+      peer: { ...facts.peer, uid },
+      switches: { ...facts.switches, forceDmaBufWindows: forced },
+      offer: isHarmful ? harmful : facts.offer,
+    };
+    const offered = offeredRevocations(plain, asked);
+    expect(offered).toEqual(isMapped ? ['kernel', 'mediated'] : ['mediated']);
+    const { hint } = revocationDenial({ ...plain, mapped: true }, asked, offered);
+    expect(hint !== undefined).toBe(!isMapped);
+  });
+
+  test('are for those who are admitted today', () => {
+    expect(verdict({}, { offer: harmful })).toMatchObject({ revocation: 'kernel' });
+  });
+});
+
 describe('a lease for a VM monitor', () => {
   const listen = { listen: true };
 
@@ -248,6 +282,17 @@ describe('a lease for a VM monitor', () => {
     [undefined, ['process'], '-'],
   ])('at least %s of %j: %s', (revocation, revocations, wanted) => {
     const answer = verdict({ ...listen, revocation }, offering({ revocations }));
+    if (wanted === '-') expect(answer).toBe('REVOCATION_UNAVAILABLE');
+    else expect(answer).toMatchObject({ revocation: wanted });
+  });
+
+  test.each<[Revocation | undefined, readonly Revocation[], string]>([
+    [undefined, ['kernel', 'mediated'], 'mediated'],
+    ['orphan', ['kernel', 'mediated'], 'mediated'],
+    [undefined, ['kernel'], '-'],
+  ])('on registers themselves, at least %s of %j: %s', (revocation, revocations, wanted) => {
+    const windows = { direct: true, harmful: false, combining: false };
+    const answer = verdict({ ...listen, revocation }, offering({ revocations, windows }));
     if (wanted === '-') expect(answer).toBe('REVOCATION_UNAVAILABLE');
     else expect(answer).toMatchObject({ revocation: wanted });
   });

@@ -33,7 +33,7 @@ export function decide(request: AcquireRequest, facts: Facts): Verdict {
   if (denial) return denial;
   const offered = offeredRevocations(request, facts);
   const revocation = chooseRevocation(request, offered);
-  if (revocation === undefined) return revocationDenial(request, offered);
+  if (revocation === undefined) return revocationDenial(request, facts, offered);
   const isolation = isolationOf(request, facts, revocation);
   const exclusive = isAlone(request, facts.offer);
   const weak =
@@ -84,15 +84,29 @@ function sizeDenial(request: AcquireRequest, { offer, limits }: Facts): Denial |
   );
 }
 
+/** True when the peer may not have windows that harm the kernel in the wrong hands. */
+function isKeptFromMapping({ peer, brokerUid, offer, switches }: Facts): boolean {
+  const isTrusted = isAdmitted(peer.uid, brokerUid) || switches.forceDmaBufWindows;
+  return offer.windows.harmful && !isTrusted;
+}
+
 /**
  * What this request can have. A VM monitor has registers mapped into its guest, where a mapping
- * that was taken away kills the monitor: it keeps the bytes, which reach nobody. It cannot hold the
- * whole device: the broker would have to kill it.
+ * that was taken away kills the monitor: it keeps the bytes, which reach nobody; of a device's own
+ * registers there are no such bytes. It cannot hold the whole device: the broker would have to kill
+ * it.
+ *
+ * Kernels with a flaw in their dma-bufs give windows on registers to trusted users alone, which
+ * are the broker's own and root. As long as nobody else is admitted at all, nobody else asks.
  */
-function offeredRevocations(request: AcquireRequest, { offer }: Facts): readonly Revocation[] {
-  if (!request.listen) return offer.revocations;
-  return offer.revocations
-    .filter((offered) => offered !== 'process')
+export function offeredRevocations(request: AcquireRequest, facts: Facts): readonly Revocation[] {
+  const { revocations, windows } = facts.offer;
+  const allowed = isKeptFromMapping(facts)
+    ? revocations.filter((offered) => offered !== 'kernel')
+    : revocations;
+  if (!request.listen) return allowed;
+  return allowed
+    .filter((offered) => offered !== 'process' && !(offered === 'kernel' && windows.direct))
     .map((offered) => (offered === 'kernel' ? 'orphan' : offered));
 }
 
@@ -108,11 +122,19 @@ function chooseRevocation(
   );
 }
 
-function revocationDenial(request: AcquireRequest, revocations: readonly Revocation[]): Denial {
+export function revocationDenial(
+  request: AcquireRequest,
+  facts: Facts,
+  revocations: readonly Revocation[],
+): Denial {
   const wanted = request.revocation ?? 'any revocation';
   const mapped = request.mapped ? ' with mapped windows' : '';
   const offered = revocations.join(', ') || 'none';
-  return deny('REVOCATION_UNAVAILABLE', `${wanted}${mapped} is not on offer, only: ${offered}`);
+  const detail = `${wanted}${mapped} is not on offer, only: ${offered}`;
+  const denial = deny('REVOCATION_UNAVAILABLE', detail);
+  if (!isKeptFromMapping(facts)) return denial;
+  const hint = 'this kernel has a flaw in its dma-bufs; serve with --force-dma-buf-windows';
+  return { ...denial, hint };
 }
 
 /**

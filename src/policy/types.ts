@@ -1,6 +1,7 @@
 // What policy is asked, what it is told, and what it answers. Copies of facts, nothing live.
 import type { ErrorCode } from '../base/errors.js';
 import type { Isolation, Revocation } from '../base/labels.js';
+import type { WindowTraits } from '../function/types.js';
 
 /** A checked request for a lease. */
 export interface AcquireRequest {
@@ -35,6 +36,8 @@ export interface PeerFacts {
 export interface PolicySwitches {
   readonly allowCooperative: boolean;
   readonly allowUnsealedMemory: boolean;
+  /** Clients that are not trusted get windows with which they can harm the kernel. */
+  readonly forceDmaBufWindows: boolean;
 }
 
 /** What the function and its driver can give this request. */
@@ -45,6 +48,8 @@ export interface Offer {
   readonly served: boolean;
   /** Ways to end register access, the preferred one first. Empty: no window can be made. */
   readonly revocations: readonly Revocation[];
+  /** What clients map. */
+  readonly windows: WindowTraits;
   /** Vectors of one slice of the wanted kind. */
   readonly vectors: number;
   readonly iovaPageBytes: number;

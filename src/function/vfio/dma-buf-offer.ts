@@ -52,8 +52,10 @@ export function mappableRegions(
 
 /** What a function says of its windows. */
 export function windowTraits(offer: DmaBufOffer): WindowTraits {
+  const direct = offersKernelWindows(offer);
   return {
-    direct: offersKernelWindows(offer),
-    harmful: offersKernelWindows(offer) && !offer.strangers.works,
+    direct,
+    harmful: direct && !offer.strangers.works,
+    combining: direct && offer.memory.works,
   };
 }

@@ -34,7 +34,7 @@ describe('what the kernel does with dma-bufs', () => {
       });
       expect(offersKernelWindows(offer)).toBe(true);
       expect([...mappableRegions(fake.device, offer)]).toEqual([0, 2]);
-      expect(windowTraits(offer)).toEqual({ direct: true, harmful: true });
+      expect(windowTraits(offer)).toEqual({ direct: true, harmful: true, combining: true });
     }
   });
 
@@ -45,7 +45,7 @@ describe('what the kernel does with dma-bufs', () => {
     expect(offer.revoke.works).toBe(false);
     expect(fake.sets).toEqual([]);
     expect(mappableRegions(fake.device, offer).size).toBe(0);
-    expect(windowTraits(offer)).toEqual({ direct: false, harmful: false });
+    expect(windowTraits(offer)).toEqual({ direct: false, harmful: false, combining: false });
   });
 
   it('is nothing', async () => {
@@ -103,7 +103,7 @@ describe('what the kernel does with dma-bufs', () => {
   it('is safe with strangers where a buffer cannot be opened again', async () => {
     const { offer } = await probe({ ...full, refusesPath: true });
     expect(offer.strangers).toEqual({ works: true });
-    expect(windowTraits(offer)).toEqual({ direct: true, harmful: false });
+    expect(windowTraits(offer)).toEqual({ direct: true, harmful: false, combining: true });
   });
 
   it('is not known of a device that is closed meanwhile', async () => {

@@ -1,10 +1,11 @@
 // A window that is the device's own registers: one dma-buf of the ranges, which the kernel takes
 // back from every mapping and importer at once.
 import { isLessorError, isOsError, LessorError } from '../../base/errors.js';
+import type { WindowMemory } from '../../base/labels.js';
 import type { DmaMemory } from '../../iommu/types.js';
 import type { Fd } from '../../os/fd.js';
 import { type DeviceAccess, MessageWindow } from '../message-window.js';
-import type { BackingSpec, Registers, Window, WindowMemory } from '../types.js';
+import type { BackingSpec, Registers, Window } from '../types.js';
 import { revokeDmaBuf } from './dma-buf-calls.js';
 import type { VfioDevice } from './types.js';
 

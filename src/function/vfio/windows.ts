@@ -1,10 +1,11 @@
 // The windows of a function in the kernel: mappings of its registers where the kernel can take them
 // back, else by message. A range is of one window at a time.
 import { LessorError } from '../../base/errors.js';
+import type { WindowMemory } from '../../base/labels.js';
 import { isAligned } from '../../base/units.js';
 import { VFIO_DMA_BUF_MEMATTR_WC } from '../../uapi/vfio-dma-buf.js';
 import { type DeviceAccess, MessageWindow } from '../message-window.js';
-import type { BackingSpec, FunctionInfo, Window, WindowMemory } from '../types.js';
+import type { BackingSpec, FunctionInfo, Window } from '../types.js';
 import { checkApart, checkRanges } from '../window-ranges.js';
 import { exportDmaBuf, setDmaBufMemory } from './dma-buf-calls.js';
 import { type DmaBufOffer, offersKernelWindows } from './dma-buf-offer.js';
