@@ -1,9 +1,8 @@
-// Which window of which lease a descriptor is, and who may have a device reach it. Memory is told by
-// the identity of its object, which the broker holds open, and by nothing else: names can be given
-// to anything, and a number is used again only after it was struck out here. What is no memory, a
-// dma-buf, is told by its open file: nobody can open one again, and asking anything else of a
-// descriptor before it is known can hang.
-
+// Which window of which lease a descriptor is, and who may have a device reach it. Memory is told
+// by its object, which the broker holds open, and by nothing else: names can be given to anything,
+// and a number is used again only after it was struck out here. What is no memory, a dma-buf, is
+// told by its open file: nobody can open one again, and asking anything else of a descriptor before
+// it is known can hang.
 import type { ErrorCode } from '../base/error-table.js';
 import { LessorError } from '../base/errors.js';
 import type { Window } from '../function/types.js';

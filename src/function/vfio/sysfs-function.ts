@@ -1,5 +1,5 @@
 // What sysfs says of a PCI function.
-import { type GroupMember, type IommuGroup, isVfio } from './group-members.js';
+import { driverOf, groupOf, type IommuGroup, isVfio, sysfsName } from './group-members.js';
 import { pciAddressOf } from './pci-address.js';
 import type { SysfsFiles } from './sysfs-files.js';
 
@@ -32,8 +32,6 @@ export interface FunctionFacts {
 }
 
 const bridgeClass = 0x06;
-/** Drivers and devices of the kernel have names of this form. */
-const nameForm = /^[\w.:-]{1,64}$/;
 
 export const devicesFolder = 'bus/pci/devices';
 
@@ -52,7 +50,7 @@ export function readFunctionFacts(files: SysfsFiles, address: string): FunctionF
   const folder = `${devicesFolder}/${address}`;
   if (!files.exists(folder)) return undefined;
   const classCode = inRange(files.number(`${folder}/class`), 0xff_ffff);
-  const override = named(files.text(`${folder}/driver_override`));
+  const override = sysfsName(files.text(`${folder}/driver_override`));
   const vfioName = files.names(`${folder}/vfio-dev`).find((name) => /^vfio\d{1,9}$/.test(name));
   const numaNode = files.number(`${folder}/numa_node`);
   const physical = files.linkName(`${folder}/physfn`);
@@ -69,7 +67,7 @@ export function readFunctionFacts(files: SysfsFiles, address: string): FunctionF
     hasCharacterDevice:
       vfioName !== undefined && files.exists(`${folder}/vfio-dev/${vfioName}/dev`),
     numaNode: numaNode !== undefined && numaNode >= 0 ? numaNode : undefined,
-    powerState: named(files.text(`${folder}/power_state`)),
+    powerState: sysfsName(files.text(`${folder}/power_state`)),
     physicalFunction: physical === undefined ? undefined : pciAddressOf(physical),
     virtualFunctionCount: inRange(files.number(`${folder}/sriov_numvfs`), 0xffff) ?? 0,
     isBootDisplay: files.text(`${folder}/boot_vga`) === '1',
@@ -82,25 +80,6 @@ export function vfioNode(facts: FunctionFacts): string | undefined {
   if (facts.hasCharacterDevice) return `/dev/vfio/devices/${vfioName}`;
   const hasIt = driver !== undefined && isVfio(driver);
   return hasIt && group !== undefined ? `/dev/vfio/${group.number}` : undefined;
-}
-
-function driverOf(files: SysfsFiles, folder: string): string | undefined {
-  return named(files.linkName(`${folder}/driver`));
-}
-
-function groupOf(files: SysfsFiles, folder: string): IommuGroup | undefined {
-  const group = files.linkName(`${folder}/iommu_group`);
-  if (group === undefined || !/^\d{1,9}$/.test(group)) return undefined;
-  const devices = `kernel/iommu_groups/${group}/devices`;
-  const members: GroupMember[] = files
-    .names(devices)
-    .map((name) => ({ address: name, driver: driverOf(files, `${devices}/${name}`) }));
-  return { number: Number(group), members };
-}
-
-/** Sysfs writes `(null)` for no name. */
-function named(text: string | undefined): string | undefined {
-  return text !== undefined && nameForm.test(text) ? text : undefined;
 }
 
 function inRange(value: number | undefined, max: number): number | undefined {
