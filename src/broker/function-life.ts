@@ -1,5 +1,5 @@
 // Reset and loss of the function: every lease goes with it, every quarantine ends with it.
-import { LessorError } from '../base/errors.js';
+import { isLessorError, LessorError } from '../base/errors.js';
 import type { RunningDriver } from '../driver/types.js';
 import type { BrokerContext } from './context.js';
 import type { Granter } from './granter.js';
@@ -84,7 +84,7 @@ export class FunctionLife {
 
   async #reset(reason: string): Promise<number> {
     const { context, driver, book, granter, onEpoch } = this.#options;
-    const { os, fn, deadlines, hub, log } = context;
+    const { os, deadlines, hub, log } = context;
     if (this.#gone !== undefined) throw new LessorError('FUNCTION_GONE', this.#gone);
     if (this.#away !== undefined) throw new LessorError('SERVER_GONE', this.#away);
     log.warn('function reset', { reason });
@@ -94,7 +94,7 @@ export class FunctionLife {
     for (const lease of leases) lease.dispatch({ type: 'functionReset' });
     await Promise.all(leases.map((lease) => lease.settled));
     const done = await inTime(os.clock, deadlines.resetFunctionMs, async (signal) => {
-      await fn.reset(signal);
+      await this.#resetHard(signal);
       await driver.restart();
     });
     if (done.type !== 'done') {
@@ -109,5 +109,17 @@ export class FunctionLife {
     granter.hold(false);
     hub.publish({ type: 'reset', reason, outcome: `epoch ${context.epoch}` });
     return context.epoch;
+  }
+
+  /** Some functions have no reset; their driver may be able to do without. */
+  async #resetHard(signal: AbortSignal): Promise<void> {
+    const { context, driver } = this.#options;
+    try {
+      await context.fn.reset(signal);
+    } catch (error) {
+      const isMissing = isLessorError(error) && error.code === 'UNSUPPORTED';
+      if (!isMissing || driver.restartsUnreset !== true) throw error;
+      context.log.warn('the driver restarts without a reset', { detail: error.message });
+    }
   }
 }

@@ -131,7 +131,10 @@ describe('matchDriver', () => {
 
   it('says what does not fit any', () => {
     expect(() => matchDriver({ ...info, deviceId: 0x1 })).toThrow(
-      expect.objectContaining({ ...code('DRIVER_NOT_FOUND'), message: expect.stringContaining('0x1234:0x1') }),
+      expect.objectContaining({
+        ...code('DRIVER_NOT_FOUND'),
+        message: expect.stringContaining('0x1234:0x1'),
+      }),
     );
   });
 });

@@ -101,6 +101,12 @@ export interface RunningDriver {
   inject?(slice: Slice, fault: string, value: number): Promise<void>;
   /** Called after a function reset: brings the function up again, all slices idle, ungranted. */
   restart(): Promise<void>;
+  /**
+   * `restart` does without a reset before it: it finds out from registers that nothing of before is
+   * under way, and fails otherwise. Absent: a function that the host cannot reset (`UNSUPPORTED`)
+   * is lost when it would have to be.
+   */
+  readonly restartsUnreset?: boolean;
   stop(): Promise<void>;
 }
 

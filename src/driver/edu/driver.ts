@@ -16,6 +16,8 @@ const pattern = 0xa5c3_5a3c;
 
 class RunningEdu implements RunningDriver {
   readonly isolation = 'exclusive';
+  /** The real one has no reset: neither its own nor, on a root bus, one of its bus. */
+  readonly restartsUnreset = true;
   readonly aperture: { readonly start: number; readonly end: number };
   readonly slices: readonly [EduSlice];
   readonly #host: DriverHost;
