@@ -114,12 +114,15 @@ describe('write-a-driver', { timeout: patienceMs }, () => {
     expect(text).toContain('The deadline is 2 s.');
     expect(text).toContain('`quiesce` has 500 ms, `reset` another 500 ms');
     expect(text).toContain('reset and restart together is 5 s');
-    expect(text).toContain(`at most ${limits.kicksPerSecondMax.toLocaleString('en')} times a second`);
+    expect(text).toContain(
+      `at most ${limits.kicksPerSecondMax.toLocaleString('en')} times a second`,
+    );
   });
 
   test('names every register of EDU and every phase', () => {
     const text = readFileSync(rootPath('docs/guides/write-a-driver.md'), 'utf8');
-    for (const phase of reclaimPhases) expect(text).toMatch(new RegExp(`^\\| .*\\b${phase}\\b`, 'm'));
+    for (const phase of reclaimPhases)
+      expect(text).toMatch(new RegExp(`^\\| .*\\b${phase}\\b`, 'm'));
     for (const name of Object.keys(eduRegister)) {
       const word = name.split('_').at(-1)!.toLowerCase();
       expect(text).toMatch(new RegExp(`^\\| .*\\b${word}\\b.*\\| yes \\|`, 'm'));
