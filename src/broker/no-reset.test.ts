@@ -1,4 +1,4 @@
-// A function that the host cannot reset: it goes on when its driver can do without, else it is lost.
+// A function that the host cannot reset goes on when its driver can do without, else it is lost.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
