@@ -11,6 +11,8 @@ import { counterStatusWord } from './counter-device.js';
 export interface FunctionTraits {
   /** Windows have memory that clients map; else all of them are mediated. */
   readonly mapsWindows: boolean;
+  /** What clients map is the device's registers, not memory that stands in for them. */
+  readonly mapsRegisters?: boolean;
   /** The function can send PASIDs. */
   readonly pasids: boolean;
   /** Refused DMA and truncated memory are seen here; else only the device knows of them. */
@@ -23,6 +25,14 @@ export interface CounterFixture extends AsyncDisposable {
   readonly memory: MemoryOs;
   readonly events: EventOs;
   readonly clock: Clock;
+  /** How clients wake the device, where the function has no part in it. */
+  readonly wake?: () => void;
+}
+
+/** Has the device look at what was stored in its frames. */
+export function kick({ fn, wake }: CounterFixture): void {
+  if (wake === undefined) fn.kick();
+  else wake();
 }
 
 /** Region of the frames. */
