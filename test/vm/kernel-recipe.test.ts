@@ -31,6 +31,15 @@ test('the same recipe has the same name', () => {
   expect(kernelKey(kernelRecipe('stock'))).toBe(kernelKey(kernelRecipe('stock')));
 });
 
+test('the patched kernel has patches, in the order of their numbers', () => {
+  const names = kernelRecipe('patched').patches.map(({ name }) => name);
+  expect(names.length).toBeGreaterThan(0);
+  expect(names.map((name) => Number.parseInt(name, 10))).toEqual(
+    names.map((_, index) => index + 1),
+  );
+  expect(kernelKey(kernelRecipe('patched'))).not.toBe(kernelKey(kernelRecipe('stock')));
+});
+
 test('settings that did not come about are named', () => {
   const fragment = '# words\nCONFIG_A=y\nCONFIG_B=y\nCONFIG_C=y\n';
   const finished = 'CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=m\n';

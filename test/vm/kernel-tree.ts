@@ -1,9 +1,10 @@
 // The test kernel in the cache: built when it is not there, or only looked for.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { cachedFolder, cacheRoot } from '../tree/cache.js';
-import { type BuildOptions, buildKernel, buildMsMax } from './build-kernel.js';
+import { cacheRoot } from '../tree/cache.js';
+import { type BuildOptions, buildMsMax, kernelSteps } from './build-kernel.js';
 import { type KernelFlavour, kernelKey, kernelRecipe } from './kernel-recipe.js';
+import { obtainKernel } from './kernel-steps.js';
 
 export interface KernelTree {
   /** Of Debian's package: "7.3.4-1~bpo13+1". */
@@ -44,14 +45,7 @@ export async function kernelTree(
   options: BuildOptions,
   flavour: KernelFlavour = 'stock',
 ): Promise<KernelTree> {
-  const recipe = kernelRecipe(flavour);
-  const build = async (folder: string): Promise<void> => {
-    const startMs = performance.now();
-    const version = await buildKernel(folder, recipe, options);
-    writeFileSync(join(folder, 'stamp.json'), `${JSON.stringify({ version })}\n`);
-    const seconds = ((performance.now() - startMs) / 1000).toFixed(0);
-    options.say(`Linux ${version} (${flavour}) made in ${seconds} s`);
-  };
-  const key = kernelKey(recipe);
-  return treeIn(await cachedFolder(cacheRoot(), key, build, options.say, buildMsMax));
+  const recipes = { stock: kernelRecipe('stock'), patched: kernelRecipe('patched') };
+  const order = { root: cacheRoot(), recipes, say: options.say, waitMs: buildMsMax };
+  return treeIn(await obtainKernel(flavour, order, kernelSteps(options)));
 }
