@@ -4,7 +4,7 @@ import { AssertionFailure } from '../../../src/base/errors.js';
 import type { Fd } from '../../../src/os/fd.js';
 import type { Os } from '../../../src/os/index.js';
 import { IOMMU_TEST_CMD, IOMMU_TEST_OP_DMABUF_GET, testCmd, testCmdBytes } from '../mock-uapi.js';
-import { O_RDWR, pageBytes } from './edu-exporter.js';
+import { O_RDWR, pageBytes } from './exporter.js';
 
 /** Descriptors of this process that are dma-bufs. */
 function dmaBufs(): ReadonlySet<number> {

@@ -6,7 +6,7 @@ import {
   IOMMU_IOAS_MAP_WRITEABLE,
 } from '../../../src/uapi/iommufd.js';
 import { Edu } from '../fault-matrix/edu.js';
-import { type EduExporter, outcomeOf, pageBytes } from './edu-exporter.js';
+import { type Exporter, outcomeOf, pageBytes } from './exporter.js';
 import { expectSame, identification, type Rule, type World } from './rule.js';
 
 const registers = [{ first: 0, count: 1 }];
@@ -14,13 +14,13 @@ const bufferIova = 0x10_0000n;
 const memoryIova = 0x20_0000n;
 const flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE;
 
-function mapFile(device: EduExporter, ioasId: number, fd: Fd, iova: bigint): string {
+function mapFile(device: Exporter, ioasId: number, fd: Fd, iova: bigint): string {
   const request = { flags, ioasId, fd, start: 0n, length: BigInt(pageBytes), iova };
   return outcomeOf(() => device.iommufd.ioasMapFile(request));
 }
 
 /** Has the device read its first register as memory, and put what it got into real memory. */
-function reader({ os }: World, device: EduExporter, memory: Fd) {
+function reader({ os }: World, device: Exporter, memory: Fd) {
   const words = device.registers();
   const edu = new Edu(
     {
@@ -44,7 +44,7 @@ function reader({ os }: World, device: EduExporter, memory: Fd) {
 
 /** The device in an address space with memory and a dma-buf of its registers. */
 class Importer implements Disposable {
-  readonly device: EduExporter;
+  readonly device: Exporter;
   readonly buffer: Fd;
   readonly #memory: Fd;
   readonly #ioasId: number;

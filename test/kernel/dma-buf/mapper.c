@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FD 3
@@ -49,7 +50,7 @@ static void map(const char *words, char *answer) {
 static void touch(const char *words, bool is_write, char *answer) {
   unsigned slot, byte, value = 0;
   int count = sscanf(words, "%u %u %x", &slot, &byte, &value);
-  if (count != (is_write ? 3 : 2) || slot >= MAPPINGS || !mappings[slot]) abort();
+  if (count < (is_write ? 3 : 2) || slot >= MAPPINGS || !mappings[slot]) abort();
   if (sigsetjmp(after_fault, 1) != 0) {
     strcpy(answer, "SIGBUS");
     return;
@@ -60,6 +61,27 @@ static void touch(const char *words, bool is_write, char *answer) {
     strcpy(answer, "ok");
   } else {
     sprintf(answer, "0x%x", *at);
+  }
+}
+
+static uint64_t now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* watch <slot> <byte> <ms>: what a read gives, and again each time when it gives something else. */
+static void watch(const char *words, char *answer) {
+  unsigned duration_ms;
+  char last[LINE] = "", next[LINE];
+  if (sscanf(words, "%*u %*u %u", &duration_ms) != 1) abort();
+  answer[0] = 0;
+  for (uint64_t end_ms = now_ms() + duration_ms; now_ms() < end_ms;) {
+    touch(words, false, next);
+    if (strcmp(last, next) == 0 || strlen(answer) + strlen(next) + 2 >= LINE) continue;
+    if (answer[0]) strcat(answer, " ");
+    strcat(answer, next);
+    strcpy(last, next);
   }
 }
 
@@ -103,6 +125,8 @@ static void answer_to(const char *line, char *answer) {
     touch(line + 5, false, answer);
   } else if (strncmp(line, "write ", 6) == 0) {
     touch(line + 6, true, answer);
+  } else if (strncmp(line, "watch ", 6) == 0) {
+    watch(line + 6, answer);
   } else if (strncmp(line, "unmap ", 6) == 0) {
     unsigned slot = slot_of(line + 6);
     sprintf(answer, "%s", outcome(munmap((void *)mappings[slot], PAGE) == 0));

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { AssertionFailure } from '../../../src/base/errors.js';
 import { eduRegister } from '../../../src/device/edu/registers.js';
-import { O_RDONLY, outcomeOf, pageBytes } from './edu-exporter.js';
+import { O_RDONLY, outcomeOf, pageBytes } from './exporter.js';
 import { expectSame, identification, nothingThere, type Rule } from './rule.js';
 
 const registers = [{ first: 0, count: 1 }];

@@ -2,13 +2,13 @@
 // file, nothing of this is safe to try: so these rules are for kernels that can revoke.
 import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs';
 import { eduAddress, eduFolder } from '../edu-device.js';
-import { type EduExporter, O_PATH } from './edu-exporter.js';
+import { type Exporter, O_PATH } from './exporter.js';
 import { expectSame, identification, type Rule } from './rule.js';
 
 const registers = [{ first: 0, count: 1 }];
 
 /** @returns A descriptor to close with closeSync. */
-function leavePath(device: EduExporter): number {
+function leavePath(device: Exporter): number {
   using buffer = device.export(registers);
   return openSync(`/proc/self/fd/${buffer.number}`, O_PATH);
 }

@@ -1,6 +1,6 @@
 // A dma-buf is taken back for good, and only that one.
 import { closeSync, openSync } from 'node:fs';
-import { memattr, O_PATH, O_RDONLY, outcomeOf, pageBytes } from './edu-exporter.js';
+import { memattr, O_PATH, O_RDONLY, outcomeOf, pageBytes } from './exporter.js';
 import { foreignDmaBuf } from './foreign-dma-buf.js';
 import { expectSame, identification, type Rule } from './rule.js';
 
@@ -121,6 +121,22 @@ export const revokingRules: readonly Rule[] = [
       expectSame("another exporter's", device.revoke(foreign.number), 'ENODEV');
       expectSame('one from before it was closed', device.revoke(old.number), 'ENODEV');
       expectSame('and the real one', device.revoke(buffer.number), 'ok');
+    },
+  },
+  {
+    name: 'a dma-buf of another device is ENODEV, and nothing happens to it',
+    needs: ['map', 'revoke', 'other'],
+    async check({ open, openOther, start }) {
+      using device = open();
+      using other = openOther();
+      using buffer = other.export(registers);
+      await using mapper = start(buffer);
+      await mapper.map();
+      const word = await mapper.read();
+      expectSame('revoke', device.revoke(buffer.number), 'ENODEV');
+      expectSame('its page', await mapper.read(), word);
+      expectSame('by its own device', other.revoke(buffer.number), 'ok');
+      expectSame('its page', await mapper.read(), 'SIGBUS');
     },
   },
   {

@@ -3,16 +3,18 @@ import { AssertionFailure } from '../../../src/base/errors.js';
 import { edu } from '../../../src/device/edu/registers.js';
 import type { Fd } from '../../../src/os/fd.js';
 import type { Os } from '../../../src/os/index.js';
-import type { EduExporter } from './edu-exporter.js';
+import type { Exporter } from './exporter.js';
 import type { Mapper } from './mapper.js';
 
 /** What a kernel or a device may lack. */
-export type Need = 'map' | 'revoke' | 'memattr' | 'reset';
+export type Need = 'map' | 'revoke' | 'memattr' | 'other' | 'reset';
 
 export interface World {
   readonly os: Os;
   /** The device, newly opened: whatever an earlier rule left is gone. */
-  open(): EduExporter;
+  open(): Exporter;
+  /** Another device, of which nothing is known; only where rules have the need `other`. */
+  openOther(): Exporter;
   /** A process that maps the dma-buf without a guard. */
   start(fd: Fd): Mapper;
 }

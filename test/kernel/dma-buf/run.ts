@@ -1,7 +1,9 @@
 // Every rule of the dma-bufs of a VFIO device, on the kernel that runs: held, broken, or impossible
 // here and why.
+import { existsSync } from 'node:fs';
 import { createOs } from '../../../src/os/index.js';
-import { EduExporter, outcomeOf } from './edu-exporter.js';
+import { portAddress } from '../../vm/machine.js';
+import { Exporter, outcomeOf } from './exporter.js';
 import { importingRules } from './importing-rules.js';
 import { MapperProgram } from './mapper.js';
 import { mappingRules } from './mapping-rules.js';
@@ -22,7 +24,7 @@ const rules: readonly Rule[] = [
 export type Lacks = ReadonlyMap<Need, string>;
 
 /** Asks the kernel and the device, by calls that change nothing. */
-function findLacks({ os, open }: World): Lacks {
+function findLacks({ os, open, openOther }: World): Lacks {
   const lacks = new Map<Need, string>();
   using device = open();
   using buffer = device.export([{ first: 0, count: 1 }]);
@@ -34,7 +36,13 @@ function findLacks({ os, open }: World): Lacks {
   if (memattr === undefined) {
     lacks.set('memattr', 'this kernel has no feature for the memory attribute of a dma-buf');
   }
-  if (!device.canReset) lacks.set('reset', 'this device has no reset of its own');
+  if (!existsSync(`/sys/bus/pci/devices/${portAddress}`)) {
+    lacks.set('other', `there is no device at ${portAddress}`);
+    lacks.set('reset', 'the educational device cannot be reset, and there is no other');
+    return lacks;
+  }
+  using other = openOther();
+  if (!other.canReset) lacks.set('reset', 'no device here can be reset');
   return lacks;
 }
 
@@ -42,6 +50,7 @@ export interface Summary {
   readonly held: number;
   readonly broken: number;
   readonly impossible: number;
+  readonly lacks: Lacks;
 }
 
 /** Only in the test machine. @param say - Gets a line for each rule. */
@@ -50,11 +59,12 @@ export async function runDmaBufRules(say: (line: string) => void): Promise<Summa
   using program = new MapperProgram();
   const world: World = {
     os,
-    open: () => new EduExporter(os),
+    open: () => new Exporter(os),
+    openOther: () => new Exporter(os, portAddress),
     start: (fd) => program.start(fd),
   };
   const lacks = findLacks(world);
-  const summary = { held: 0, broken: 0, impossible: 0 };
+  const summary = { held: 0, broken: 0, impossible: 0, lacks };
   for (const rule of rules) {
     const lack = rule.needs.map((need) => lacks.get(need)).find((reason) => reason !== undefined);
     if (lack !== undefined) {

@@ -1,4 +1,5 @@
-// The EDU device opened to lend parts of its BAR: the calls on dma-bufs, and what ends them.
+// A device, EDU or another, opened to lend parts of its first BAR: the calls on dma-bufs, and what
+// ends them.
 import { AssertionFailure, OsError } from '../../../src/base/errors.js';
 import { KernelIommufd } from '../../../src/iommu/kernel/kernel-iommufd.js';
 import type { Fd } from '../../../src/os/fd.js';
@@ -24,7 +25,7 @@ import {
   VFIO_DEVICE_GET_INFO,
   VFIO_DEVICE_RESET,
 } from '../../../src/uapi/vfio-requests.js';
-import { bindEdu } from '../edu-device.js';
+import { bindFunction, eduAddress } from '../edu-device.js';
 import { VfioRegion } from '../fault-matrix/vfio-region.js';
 
 export const O_RDONLY = 0;
@@ -73,7 +74,7 @@ export function outcomeOf(call: () => unknown): string {
   }
 }
 
-export class EduExporter implements Disposable {
+export class Exporter implements Disposable {
   readonly iommufd: KernelIommufd;
   readonly #os: Os;
   readonly #fd: Fd;
@@ -81,9 +82,9 @@ export class EduExporter implements Disposable {
   readonly #config: VfioRegion;
 
   /** Opens the device, attached to nothing, decoding memory. */
-  constructor(os: Os) {
+  constructor(os: Os, address: string = eduAddress) {
     this.#os = os;
-    this.#fd = os.ioctl.open(bindEdu(), O_RDWR);
+    this.#fd = os.ioctl.open(bindFunction(address), O_RDWR);
     this.iommufd = KernelIommufd.open(os.ioctl);
     this.#device = this.iommufd.bindDevice(this.#fd);
     this.#config = new VfioRegion(os.ioctl, this.#fd, VFIO_PCI_CONFIG_REGION_INDEX);
