@@ -1,5 +1,5 @@
-// Which kernels of the cache are made, and in what order: a kernel that has our patches is the stock
-// one with a few files compiled again, so whoever compiles the stock kernel gets both.
+// Which kernels of the cache are made, and in what order: a kernel that has our patches is the
+// stock one with a few files compiled again, so whoever compiles the stock kernel gets both.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { cachedFolder } from '../tree/cache.js';

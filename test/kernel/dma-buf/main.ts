@@ -1,6 +1,6 @@
 // `npm run vm -- --kernel patched -- node dist/test/kernel/dma-buf/main.js`: the rules of the
 // dma-bufs of a VFIO device by raw calls. Words are what must not be missing here (map, revoke,
-// memattr, other, reset). Ends with 0 when no rule is broken and nothing is missing that must not be.
+// memattr, other, reset). Ends with 0 when no rule is broken and nothing of that is missing.
 import { runDmaBufRules } from './run.js';
 
 function say(line: string): void {
