@@ -40,10 +40,13 @@ export class VectorInterrupts implements VfioInterrupts {
   readonly #index: number;
   readonly #bound: (Fd | undefined)[];
   readonly #order = new Serial();
+  /** Rings for nobody. */
+  readonly #sink: Fd;
   #disposing: Promise<void> | undefined;
 
   private constructor(device: VfioDevice, events: EventOs, index: number, count: number) {
     this.#device = device;
+    this.#sink = events.createEventFd();
     this.#events = events;
     this.#index = index;
     this.#bound = new Array<Fd | undefined>(count).fill(undefined);
@@ -60,7 +63,13 @@ export class VectorInterrupts implements VfioInterrupts {
     count: number,
   ): Promise<VectorInterrupts | undefined> {
     const enabled = await enableVectors(device, index, count);
-    return enabled === 0 ? undefined : new VectorInterrupts(device, events, index, enabled);
+    if (enabled === 0) return undefined;
+    try {
+      return new VectorInterrupts(device, events, index, enabled);
+    } catch (error) {
+      await disableIrqs(device, index);
+      throw error;
+    }
   }
 
   get kind(): 'msi-x' | 'msi' {
@@ -94,15 +103,25 @@ export class VectorInterrupts implements VfioInterrupts {
     const previous = this.#bound[vector];
     if (target === undefined && previous === undefined) return;
     try {
-      await setTriggers(this.#device, this.#index, vector, [target?.number ?? noEventFd]);
+      // A message that came while nobody was bound was kept, by the device or the kernel, and is
+      // delivered to whoever binds first: not to one whom it does not concern.
+      if (previous === undefined) await this.#ring(vector, this.#sink);
+      await this.#ring(vector, target);
     } catch (error) {
       target?.close();
-      // Which of both it rings now is not known; an unbind that fails leaves it at that.
-      if (target !== undefined && previous !== undefined) await this.#swap(vector, undefined);
+      // What it rings now is not known; an unbind that fails leaves it at that.
+      if (target !== undefined) await this.#ring(vector, undefined);
+      else throw error;
+      this.#bound[vector] = undefined;
+      previous?.close();
       throw error;
     }
     this.#bound[vector] = target;
     previous?.close();
+  }
+
+  async #ring(vector: number, target: Fd | undefined): Promise<void> {
+    await setTriggers(this.#device, this.#index, vector, [target?.number ?? noEventFd]);
   }
 
   async #dispose(): Promise<void> {
@@ -113,6 +132,7 @@ export class VectorInterrupts implements VfioInterrupts {
       if (!isLessorError(error, 'FUNCTION_GONE')) throw error;
     } finally {
       for (const fd of this.#bound.splice(0)) fd?.close();
+      this.#sink.close();
     }
   }
 }

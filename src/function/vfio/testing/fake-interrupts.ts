@@ -43,6 +43,7 @@ export class FakeInterrupts implements VfioDevice {
   #enabled: { readonly index: number; readonly count: number } | undefined;
   #failures: Errno[] = [];
   #isMasked = false;
+  readonly #kept = new Set<number>();
   /** The level of INTx. */
   isAsserted = false;
   /** The device's descriptor was closed. */
@@ -74,10 +75,11 @@ export class FakeInterrupts implements VfioDevice {
     this.#failures.push(...failures);
   }
 
-  /** The device sends the message of a vector. */
+  /** The device sends the message of a vector; one that nobody takes is kept, as Linux does. */
   fire(vector: number): void {
     const fd = this.#triggers.get(vector);
     if (fd !== undefined) this.#signaller.signal(fd.number);
+    else this.#kept.add(vector);
   }
 
   /** The device asserts its line, which fires unless it is masked. */
@@ -128,6 +130,7 @@ export class FakeInterrupts implements VfioDevice {
       if (failure !== undefined || number < 0) continue;
       if (vector >= this.#enabled.count) throw new OsError('EINVAL', 'ioctl');
       this.#triggers.set(vector, new Fd(native, native.duplicate(number)));
+      if (this.#kept.delete(vector)) this.fire(vector);
     }
     if (failure !== undefined) throw new OsError(failure, 'ioctl');
     return 0;
