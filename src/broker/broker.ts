@@ -13,6 +13,7 @@ import { ControlMethods } from './control-methods.js';
 import { BrokerDriverHost } from './driver-host.js';
 import { keepEpoch, nextEpoch } from './epoch.js';
 import { EventHub } from './event-hub.js';
+import { FaultDesk } from './fault-desk.js';
 import { FunctionLife } from './function-life.js';
 import { Granter } from './granter.js';
 import { inTime } from './in-time.js';
@@ -71,6 +72,7 @@ class WiredBroker implements Broker {
   readonly #options: BrokerOptions;
   readonly #context: BrokerContext;
   readonly #book = new LeaseBook();
+  readonly #faults: FaultDesk;
   readonly #ended = new Listeners<void>();
   readonly #listeners: ListenerSocket[] = [];
   readonly #services: VarlinkService[] = [];
@@ -110,6 +112,12 @@ class WiredBroker implements Broker {
       functionStuck: (reason) => this.#resetStuck(reason),
       bug: (error) => this.#bug(error),
     };
+    this.#faults = new FaultDesk({
+      clock: os.clock,
+      log,
+      leases: () => this.#book.live,
+      publish: (details) => this.#context.hub.publish(details),
+    });
   }
 
   get isolation(): Isolation {
@@ -144,7 +152,7 @@ class WiredBroker implements Broker {
     }
     const inventoryOf = (slice: { name: string }): BrokerLease | undefined =>
       this.#book.live.find((lease) => lease.terms.slice.name === slice.name);
-    const host = new BrokerDriverHost(this.#context, inventoryOf);
+    const host = new BrokerDriverHost(this.#context, this.#faults, inventoryOf);
     this.#driver = await driver.start(fn, host, driver.options.parse(driverOptions ?? {}));
     validateSlices(
       fn.info,
@@ -155,6 +163,7 @@ class WiredBroker implements Broker {
     for (const slice of this.#driver.slices) layoutOf(slice.windows, slice.vectors.length);
     this.#wire(this.#driver);
     fn.onEvent((event) => {
+      if (event.type === 'fault') this.#faults.fromFunction(event.fault);
       if (event.type === 'gone') this.#life?.lose(event.detail);
       if (event.type === 'away') this.#life?.leave(event.detail);
       if (event.type === 'back') this.#comeBack(event.detail);
@@ -255,6 +264,7 @@ class WiredBroker implements Broker {
     try {
       await fn[Symbol.asyncDispose]();
     } finally {
+      this.#faults[Symbol.dispose]();
       this.#context.signaller[Symbol.dispose]();
       this.#resolveClosed();
     }

@@ -2,36 +2,33 @@
 // trusted, interrupts and memory of its own.
 import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/log.js';
-import { hex } from '../base/units.js';
 import type { DriverHost, ScratchMemory, Slice, SliceFault } from '../driver/types.js';
 import { createSealedMemory } from '../os/sealed-memory.js';
 import type { BrokerContext } from './context.js';
+import type { FaultDesk } from './fault-desk.js';
 import type { BrokerLease } from './lease.js';
 
 export class BrokerDriverHost implements DriverHost {
   readonly log: Logger;
   readonly clock: Clock;
   readonly #context: BrokerContext;
+  readonly #faults: FaultDesk;
   readonly #leaseOf: (slice: Slice) => BrokerLease | undefined;
 
-  constructor(context: BrokerContext, leaseOf: (slice: Slice) => BrokerLease | undefined) {
+  constructor(
+    context: BrokerContext,
+    faults: FaultDesk,
+    leaseOf: (slice: Slice) => BrokerLease | undefined,
+  ) {
     this.#context = context;
+    this.#faults = faults;
     this.#leaseOf = leaseOf;
     this.log = context.log;
     this.clock = context.os.clock;
   }
 
   fault(slice: Slice, fault: SliceFault): void {
-    const lease = this.#leaseOf(slice);
-    if (lease !== undefined) lease.publish({ type: 'fault', fault });
-    else this.#context.hub.publish({ type: 'fault', slice: slice.name, fault });
-    this.log.info('dma refused', {
-      slice: slice.name,
-      lease: lease?.terms.id,
-      iova: hex(fault.iova),
-      access: fault.access,
-      reason: fault.reason,
-    });
+    this.#faults.fromDriver(slice.name, fault);
   }
 
   unhealthy(slice: Slice | undefined, reason: string): void {

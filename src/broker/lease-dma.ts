@@ -57,6 +57,14 @@ export class LeaseDma {
     return this.#mappedBytes;
   }
 
+  /** What the map that holds this address allows; undefined when there is none. */
+  accessAt(iova: number): Access | undefined {
+    for (const mapping of this.#maps.values()) {
+      if (mapping.iova <= iova && iova < mapping.iova + mapping.lengthBytes) return mapping.access;
+    }
+    return undefined;
+  }
+
   /**
    * Makes client memory reachable by the device.
    *

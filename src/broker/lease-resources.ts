@@ -3,6 +3,7 @@ import { AssertionFailure, type ErrorCode, isOsError, LessorError } from '../bas
 import { limits } from '../base/limits.js';
 import { hex } from '../base/units.js';
 import type { Window } from '../function/types.js';
+import type { Access } from '../iommu/types.js';
 import type { Fd } from '../os/fd.js';
 import type { MemoryOs } from '../os/memory-types.js';
 import type { BrokerContext } from './context.js';
@@ -44,6 +45,11 @@ export class LeaseResources {
 
   get mappedBytes(): number {
     return this.#dma?.mappedBytes ?? 0;
+  }
+
+  /** What the map that holds this address allows; undefined when there is none. */
+  accessAt(iova: number): Access | undefined {
+    return this.#dma?.accessAt(iova);
   }
 
   get dma(): LeaseDma {

@@ -1,5 +1,6 @@
 // QEMU's EDU device behind its Intel IOMMU, bound to vfio-pci and opened by its character device.
 import { pause } from '../../../src/function/testing/counter-fixture.js';
+import type { LoggedFault } from '../../../src/function/vfio/fault-lines.js';
 import { KernelIommufd } from '../../../src/iommu/kernel/kernel-iommufd.js';
 import type { Os } from '../../../src/os/index.js';
 import {
@@ -7,9 +8,9 @@ import {
   VFIO_PCI_CONFIG_REGION_INDEX,
 } from '../../../src/uapi/vfio.js';
 import { bindEdu, eduAddress } from '../edu-device.js';
-import type { Rig } from './dma-column.js';
+import type { Refusal, Rig } from './dma-column.js';
 import { Edu } from './edu.js';
-import { KernelLog, type LoggedRefusal } from './kernel-log.js';
+import { KernelLog } from './kernel-log.js';
 import { MatrixMemory } from './matrix-memory.js';
 import { VfioRegion } from './vfio-region.js';
 
@@ -58,7 +59,7 @@ export async function openVfioRig(os: Os): Promise<Rig & Disposable> {
         refusals.push(...log.take());
       }
       if (refusals.length > 0) await pause(os.clock, refusalPauseMs);
-      return refusals.map(withForeignRequester);
+      return refusals.map(inWords);
     },
     [Symbol.dispose]() {
       log[Symbol.dispose]();
@@ -69,7 +70,6 @@ export async function openVfioRig(os: Os): Promise<Rig & Disposable> {
   };
 }
 
-function withForeignRequester(refusal: LoggedRefusal): LoggedRefusal {
-  const { requester, reason } = refusal;
-  return requester === eduAddress ? refusal : { ...refusal, reason: `${reason} of ${requester}` };
+function inWords({ requester, words, ...refusal }: LoggedFault): Refusal {
+  return { ...refusal, reason: requester === eduAddress ? words : `${words} of ${requester}` };
 }

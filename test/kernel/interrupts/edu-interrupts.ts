@@ -14,6 +14,7 @@ import {
   vfioIrqInfo,
 } from '../../../src/uapi/vfio.js';
 import { bindEdu, eduAddress } from '../edu-device.js';
+import type { EduRegisters } from '../fault-matrix/edu.js';
 import { VfioRegion } from '../fault-matrix/vfio-region.js';
 
 const O_RDWR = 2;
@@ -29,6 +30,7 @@ export interface EduDevice extends VfioDevice, Disposable {
   /** The device fires, and for INTx asserts its line until acknowledged. */
   raise(): void;
   acknowledge(): void;
+  readonly registers: EduRegisters;
 }
 
 function irqsOf(os: Os, fd: Fd): Map<number, VfioIrq> {
@@ -68,6 +70,10 @@ export async function openEduDevice(os: Os): Promise<EduDevice> {
       return os.ioctl.ioctl(fd, request, argument);
     },
     raise: () => registers.write(eduRegister.INTERRUPT_RAISE, 4, 1),
+    registers: {
+      read32: async (offsetBytes) => registers.read(offsetBytes, 4),
+      write32: async (offsetBytes, value) => registers.write(offsetBytes, 4, value),
+    },
     acknowledge: () => registers.write(eduRegister.INTERRUPT_ACKNOWLEDGE, 4, 1),
     [Symbol.dispose]() {
       registers.write(eduRegister.INTERRUPT_ACKNOWLEDGE, 4, 0xffff_ffff);

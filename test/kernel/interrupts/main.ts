@@ -1,14 +1,16 @@
-// Runs inside of the virtual machine: the interrupts of QEMU's EDU device, behind vfio-pci, ring the
-// eventfds they are bound to and no others. Ends with status 1 when something is wrong.
+// Runs inside of the virtual machine: the interrupts of QEMU's EDU device, behind vfio-pci, ring
+// the eventfds they are bound to and no others, and what the IOMMU refuses it is told. Ends with
+// status 1 when something is wrong.
 import { AssertionFailure } from '../../../src/base/errors.js';
 import { createOs } from '../../../src/os/index.js';
 import { openEduDevice } from './edu-interrupts.js';
+import { faultLogCases } from './fault-log-cases.js';
 import { lineCases } from './line-cases.js';
 import { messageCases } from './message-cases.js';
 
 const os = createOs();
 let failures = 0;
-for (const { name, run } of [...messageCases, ...lineCases]) {
+for (const { name, run } of [...messageCases, ...lineCases, ...faultLogCases]) {
   using device = await openEduDevice(os);
   try {
     await run(device, os);

@@ -1,6 +1,7 @@
 // QEMU's EDU device in a type1v2 container, its address spaces in a thread as a function has them.
 
 import { pause } from '../../../src/function/testing/counter-fixture.js';
+import type { LoggedFault } from '../../../src/function/vfio/fault-lines.js';
 import { openGroup } from '../../../src/function/vfio/group.js';
 import { readIommuGroup } from '../../../src/function/vfio/group-members.js';
 import { KernelAddressSpaces } from '../../../src/iommu/kernel/kernel-spaces.js';
@@ -13,7 +14,7 @@ import {
 } from '../../../src/uapi/vfio.js';
 import { bindEdu, eduAddress } from '../edu-device.js';
 import { Edu } from '../fault-matrix/edu.js';
-import { KernelLog, type LoggedRefusal } from '../fault-matrix/kernel-log.js';
+import { KernelLog } from '../fault-matrix/kernel-log.js';
 import { VfioRegion } from '../fault-matrix/vfio-region.js';
 
 const commandRegister = 4;
@@ -106,7 +107,7 @@ export class Type1Rig implements AsyncDisposable {
   }
 
   /** What the IOMMU refused since the last call. @param isDue - Waits for something. */
-  async refusals(isDue: boolean): Promise<LoggedRefusal[]> {
+  async refusals(isDue: boolean): Promise<LoggedFault[]> {
     const { clock } = this.os;
     const refusals = this.#log.take();
     const endMs = clock.nowMs() + refusalDeadlineMs;
