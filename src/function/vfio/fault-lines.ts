@@ -90,7 +90,8 @@ const amdFlags = { INTERRUPT: 0x008, PRESENT: 0x010, WRITE: 0x020, PERMISSION: 0
 
 /**
  * `vfio-pci 0000:01:00.0: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x000a address=0x1000`
- * `flags=0x0020]`, on one line. Its `domain` is a PASID for some requests, which nothing in the line tells: none is given.
+ * `flags=0x0020]`, on one line. Its `domain` is a PASID for some requests, which nothing in the
+ * line tells: none is given.
  *
  * @see linux drivers/iommu/amd/iommu.c `amd_iommu_report_page_fault`; AMD I/O Virtualization
  *   Technology Specification 48882, IO_PAGE_FAULT event
