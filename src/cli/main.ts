@@ -5,6 +5,7 @@ import { addAcquireCommand } from './acquire.js';
 import { addBindCommands } from './bind.js';
 import { addDemoCommand } from './demo.js';
 import { addDeviceCommand } from './device.js';
+import { addDoctorCommand } from './doctor.js';
 import { complaintOf, exitStatus } from './exit.js';
 import { addListingCommands } from './listing.js';
 import { addOperatorCommands } from './operator.js';
@@ -37,6 +38,7 @@ Exit status: 0 ok, 1 failure, 2 usage, 3 not ready, 4 denied, 5 busy, 6 revoked.
   addOperatorCommands(program);
   addDeviceCommand(program);
   addBindCommands(program);
+  addDoctorCommand(program);
   return program;
 }
 

@@ -20,6 +20,7 @@ export const rooms = [
   'lease',
   'client',
   'broker',
+  'doctor',
   'demo',
   'cli',
   'index',
