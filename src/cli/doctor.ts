@@ -1,10 +1,7 @@
 // `lessor doctor`. What examines is loaded only by who asks.
 import type { Command } from 'commander';
 
-async function doctor(
-  addresses: string[],
-  options: { readonly json?: boolean },
-): Promise<void> {
+async function doctor(addresses: string[], options: { readonly json?: boolean }): Promise<void> {
   const { runDoctor } = await import('./run-doctor.js');
   await runDoctor(addresses, options);
 }

@@ -60,7 +60,10 @@ function group({ group: its }: FunctionFacts): Check {
   return fail('group', {
     found: `in group ${value} with what the host uses: ${names.join(', ')}${rest}`,
     value,
-    remedy: `lessor bind ${others.slice(0, namedMax).map((one) => one.address).join(' ')}`,
+    remedy: `lessor bind ${others
+      .slice(0, namedMax)
+      .map((one) => one.address)
+      .join(' ')}`,
   });
 }
 

@@ -1,7 +1,7 @@
 // Verdicts on the machine: facts in, checks out.
 import { type Check, fail, ok, warn } from './check.js';
-import { nodeText } from './node-text.js';
 import type { MachineFacts, NodeFacts } from './facts.js';
+import { nodeText } from './node-text.js';
 
 const nodeMin = '20.19';
 const linuxMin = '6.5';
@@ -15,12 +15,7 @@ export function machineChecks(facts: MachineFacts): Check[] {
     version('node', 'Node', facts.nodeVersion, nodeMin),
     version('linux', 'Linux', facts.kernelRelease, linuxMin),
     tried('pidfd', facts.pidfd, 'processes are named by pidfd', 'use a kernel that has pidfds'),
-    tried(
-      'emulated',
-      facts.emulated,
-      'a function in software works: lessor serve, lessor demo',
-      'build the addon: npm run setup',
-    ),
+    emulated(facts),
     iommu(facts),
     vfioPci(facts),
     iommufd(facts),
@@ -55,6 +50,23 @@ function tried(id: string, what: MachineFacts['pidfd'], works: string, remedy: s
   return fail(id, { found: what.reason, value: false, remedy });
 }
 
+/** Real functions do without it; without the addon nothing works. */
+function emulated({ emulated: what, pidfd }: MachineFacts): Check {
+  const id = 'emulated';
+  if (what.works) {
+    const found = 'a function in software works: lessor serve, lessor demo';
+    return ok(id, { found, value: true });
+  }
+  const words = { found: `no function in software: ${what.reason}`, value: false };
+  if (!pidfd.works) return fail(id, { ...words, remedy: 'build the addon: npm run setup' });
+  const isMemory = /allocation failed/i.test(what.reason);
+  const remedy = isMemory
+    ? 'it reserves 2 GiB of addresses at once: give the machine more memory, or set ' +
+      'vm.overcommit_memory=1'
+    : 'see the log of "lessor serve --log debug"';
+  return warn(id, { ...words, remedy });
+}
+
 function iommu({ iommus, groupCount }: MachineFacts): Check {
   if (iommus.length > 0 && groupCount > 0) {
     const found = `${iommus.join(', ')}; functions are in ${groupCount} groups`;
@@ -85,7 +97,11 @@ function iommufd({ iommufd: node, container: other }: MachineFacts): Check {
   const found = isOpen(other)
     ? 'no /dev/iommu: functions are opened by group and container, without PASIDs'
     : 'no /dev/iommu';
-  return warn('iommufd', { found, value: false, remedy: 'modprobe iommufd, on Linux 6.6 or newer' });
+  return warn('iommufd', {
+    found,
+    value: false,
+    remedy: 'modprobe iommufd, on Linux 6.6 or newer',
+  });
 }
 
 /** Only needed where there is no iommufd. */
@@ -96,7 +112,8 @@ function container({ container: node, iommufd: other }: MachineFacts): Check {
   return warn('container', { ...words, remedy: 'modprobe vfio_iommu_type1' });
 }
 
-function remapping({ interruptsRemapped: value = null, unsafeInterrupts }: MachineFacts): Check {
+function remapping({ interruptsRemapped, unsafeInterrupts }: MachineFacts): Check {
+  const value = interruptsRemapped ?? null;
   const id = 'interrupt-remapping';
   const accepted = unsafeInterrupts.length > 0;
   const modules = unsafeInterrupts.join(' and ');

@@ -49,7 +49,8 @@ export async function gatherMachine(files = new SysfsFiles()): Promise<MachineFa
     kernelLog: await withOs((made) => {
       // Reading is what takes the privilege; where the log is too young there is nothing to read.
       made.ioctl.open('/dev/kmsg', O_NONBLOCK).close();
-      if (statSync('/dev/kmsg').rdev !== kernelLogDevice) throw new TypeError('/dev/kmsg is another file here');
+      if (statSync('/dev/kmsg').rdev !== kernelLogDevice)
+        throw new TypeError('/dev/kmsg is another file here');
     }),
     hugePages: hugePagesIn(table('/proc/meminfo')),
   };
@@ -139,7 +140,9 @@ export function memlockIn(text: string): number {
  */
 export function mayLockAll(status: string, uidMap: string): boolean {
   const [, effective = '0'] = /^CapEff:\s+([0-9a-f]{1,16})$/m.exec(status) ?? [];
-  const isFirst = uidMap.trim().split(/\s+/).map(Number).join() === `0,0,${everyId}`;
+  const map = uidMap.trim().split(/\s+/).map(Number).join();
+  // Kernels without user namespaces have no such file.
+  const isFirst = uidMap === '' || map === `0,0,${everyId}`;
   return isFirst && ((BigInt(`0x${effective}`) >> CAP_IPC_LOCK) & 1n) === 1n;
 }
 
@@ -149,4 +152,3 @@ export function hugePagesIn(text: string): MachineFacts['hugePages'] {
     Number(new RegExp(`^${name}:\\s+(\\d{1,12})`, 'm').exec(text)?.[1] ?? 0);
   return { count: number('HugePages_Total'), sizeBytes: number('Hugepagesize') * 1024 };
 }
-

@@ -26,7 +26,6 @@ export async function holdFunction(address: string): Promise<HeldFacts> {
   const os = createOs();
   const opened = await openDevice({ os: os.ioctl, address });
   const teardown = new Teardown(silentLogger);
-  teardown.add('container', () => opened.containerFd?.close());
   teardown.add('group', () => opened.groupFd?.close());
   teardown.add('device', () => opened.fd.close());
   teardown.add('address spaces', () => opened.spaces[Symbol.asyncDispose]());
@@ -41,7 +40,7 @@ export async function holdFunction(address: string): Promise<HeldFacts> {
     teardown.add('bus master', () => disableMaster(device));
     const { pasidBits, aperture } = spaces.facts;
     return {
-      way: opened.containerFd === undefined ? 'iommufd' : 'container',
+      way: opened.way,
       pasidBits,
       lastIova: BigInt(aperture.last),
       canReset: device.canReset,

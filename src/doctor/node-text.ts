@@ -11,8 +11,10 @@ export function nodeText({ path, owner, refused }: NodeFacts): string {
   return `${path} is ${mode} ${name(owner.uid)}:${name(owner.gid)}${may}`;
 }
 
+type Addressed = Pick<FunctionFacts, 'address' | 'group' | 'hasCharacterDevice'>;
+
 /** Rules of udev that let a group of users have a function. @see udev(7) */
-export function udevRules({ address, group, hasCharacterDevice }: FunctionFacts): string[] {
+export function udevRules({ address, group, hasCharacterDevice }: Addressed): string[] {
   const to = 'GROUP="lessor", MODE="0660"';
   if (!hasCharacterDevice) {
     return [`SUBSYSTEM=="vfio", KERNEL=="${group?.number ?? '*'}", ${to}`];
@@ -24,7 +26,7 @@ export function udevRules({ address, group, hasCharacterDevice }: FunctionFacts)
 }
 
 /** What to do with them. */
-export function udevAdvice(facts: FunctionFacts): string {
+export function udevAdvice(facts: Addressed): string {
   return [
     'for a broker that is not root, in /etc/udev/rules.d/70-lessor.rules:',
     ...udevRules(facts).map((rule) => `  ${rule}`),
