@@ -3,6 +3,7 @@
 import { LessorError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { PciFunction } from '../function/types.js';
+import type { DmaBufFeatures } from '../function/vfio/dma-buf-features.js';
 import { createVfioFunction } from '../function/vfio/index.js';
 import { pciAddressOf } from '../function/vfio/pci-address.js';
 import { createVfioUserFunction } from '../function/vfio-user/index.js';
@@ -38,6 +39,8 @@ export interface FunctionSourceOptions {
   readonly helpers: HelperPool;
   readonly name: string;
   readonly source: string;
+  /** For windows of a PCI function. Default: `look`. */
+  readonly dmaBufFeatures?: DmaBufFeatures;
   readonly log: Logger;
 }
 
@@ -50,7 +53,8 @@ export async function openFunctionSource(options: FunctionSourceOptions): Promis
   const { os, helpers, name, log } = options;
   const source = parseFunctionSource(options.source);
   if (source.type === 'pci') {
-    return createVfioFunction({ os, helpers, name, address: source.address, log });
+    const { dmaBufFeatures: features = 'look' } = options;
+    return createVfioFunction({ os, helpers, name, address: source.address, log, features });
   }
   return createVfioUserFunction({ os, helpers, name, path: source.path, log });
 }

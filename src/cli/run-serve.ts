@@ -10,6 +10,7 @@ import { adminPathOf, makeRunDirectory, ownRunDirectory } from '../client/run-di
 import { eduDriver, loadDriver, matchDriver } from '../driver/index.js';
 import type { Driver } from '../driver/types.js';
 import type { PciFunction } from '../function/types.js';
+import { parseDmaBufFeatures } from '../function/vfio/dma-buf-features.js';
 import type { HelperPool } from '../os/helper-types.js';
 import { createOs, type Os } from '../os/index.js';
 import { exitStatus } from './exit.js';
@@ -25,6 +26,7 @@ export interface ServeOptions {
   readonly allowCooperative?: boolean;
   readonly allowUnsealedMemory?: boolean;
   readonly forceDmaBufWindows?: boolean;
+  readonly dmaBufFeatures: string;
   readonly faultInjection?: boolean;
   readonly log: string;
   readonly json?: boolean;
@@ -48,13 +50,14 @@ interface Parts {
 }
 
 /** The function that was named, or one of this process that suits the driver. */
-function openFunction(
+async function openFunction(
   options: ServeOptions,
   driver: Driver<unknown> | undefined,
   parts: Parts,
 ): Promise<PciFunction> {
   const { queues: queueCount, faultInjection = false, function: source } = options;
-  if (source !== undefined) return openFunctionSource({ ...parts, source });
+  const dmaBufFeatures = parseDmaBufFeatures(options.dmaBufFeatures);
+  if (source !== undefined) return openFunctionSource({ ...parts, source, dmaBufFeatures });
   if (driver === eduDriver) return createEmbeddedEdu(parts);
   return createEmbeddedMqdma({ ...parts, queueCount, faultInjection });
 }

@@ -23,6 +23,11 @@ export function addServeCommand(program: Command): void {
     .option('--allow-cooperative', 'lease slices whose clients can reach each other')
     .option('--allow-unsealed-memory', 'take client memory without F_SEAL_SHRINK')
     .option('--force-dma-buf-windows', 'map registers for users whom the kernel is not safe from')
+    .option(
+      '--dma-buf-features <which>',
+      "how to find what takes a PCI function's windows back: look, none, or its number",
+      'look',
+    )
     .option('--fault-injection', 'offer the admin method Inject')
     .addOption(
       new Option('--log <level>', 'debug, info, warn or error')

@@ -16,6 +16,7 @@ import {
 import { VFIO_DEVICE_FEATURE_DMA_BUF } from '../../uapi/vfio-features.js';
 import type { BackingSpec } from '../types.js';
 import { exportDmaBuf, probeFeature, revokeDmaBuf, setDmaBufMemory } from './dma-buf-calls.js';
+import type { DmaBufFeatures } from './dma-buf-features.js';
 import {
   type DmaBufOffer,
   type Finding,
@@ -23,15 +24,6 @@ import {
   noDmaBufs,
 } from './dma-buf-offer.js';
 import type { VfioDevice } from './types.js';
-
-/**
- * Which unassigned feature numbers may be tried: `look` tries all, `none` not one, so that every
- * window is mediated; or the numbers that the kernel is known to have, which are tried as well.
- */
-export type DmaBufFeatures =
-  | 'look'
-  | 'none'
-  | { readonly revoke?: number; readonly memory?: number };
 
 type Mapper = Pick<MemoryOs, 'map' | 'pageBytes'>;
 

@@ -8,7 +8,8 @@ import { VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX } from '../../uapi/vfio.
 import type { PciFunction } from '../types.js';
 import { disableMaster, enableFunction, readConfig } from './config-space.js';
 import { readDeviceInfo } from './device-info.js';
-import { type DmaBufFeatures, probeDmaBufs } from './dma-buf-probe.js';
+import type { DmaBufFeatures } from './dma-buf-features.js';
+import { probeDmaBufs } from './dma-buf-probe.js';
 import { describeFunction } from './facts.js';
 import { openInterrupts } from './interrupts.js';
 import { watchIrq } from './interrupts-set.js';
