@@ -11,12 +11,14 @@ import { counterStatusWord } from './counter-device.js';
 export interface FunctionTraits {
   /** Windows have memory that clients map; else all of them are mediated. */
   readonly mapsWindows: boolean;
-  /** What clients map is the device's registers, not memory that stands in for them. */
+  /** What clients map is the device's registers, not memory that stands in for them: any of them. */
   readonly mapsRegisters?: boolean;
   /** The function can send PASIDs. */
   readonly pasids: boolean;
   /** Refused DMA and truncated memory are seen here; else only the device knows of them. */
   readonly seesFaults: boolean;
+  /** What is mapped stays where it is, whatever its owner does: truncating it changes nothing. */
+  readonly pinsMemory?: boolean;
 }
 
 export interface CounterFixture extends AsyncDisposable {

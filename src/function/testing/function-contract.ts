@@ -8,6 +8,8 @@ import { counterDma, counterId, counterRegister } from './counter-device.js';
 import { type CounterFixture, eventually, type FunctionTraits, pause } from './counter-fixture.js';
 
 const register = counterRegister;
+/** A bus takes a second or two, more where it is emulated. */
+const resetMs = 30_000;
 
 /** Declares the suite; `make` is called once and its result disposed. */
 export function pciFunctionContract(
@@ -29,10 +31,11 @@ export function pciFunctionContract(
     it('says what the device is', () => {
       const { info } = fixture.fn;
       expect(info).toMatchObject({ vendorId: 0x1b36, classCode: 0x120000, vectorCount: 4 });
+      const { mapsRegisters: mapsAllRegions = false } = traits;
       expect(info.regions.map((region) => [region.index, region.mappable])).toEqual([
-        [0, false],
+        [0, mapsAllRegions],
         [2, traits.mapsWindows],
-        [4, false],
+        [4, mapsAllRegions],
       ]);
       expect(info.reserved).toEqual([
         { region: 4, offsetBytes: 0, lengthBytes: 64 },
@@ -276,7 +279,8 @@ export function pciFunctionContract(
       using _one = space.onMemoryGone((which) => gone.push(which));
       using _two = bystander.onMemoryGone((which) => gone.push(which));
       fixture.memory.truncate(client.fd, 0);
-      expect(await dma('write', pasids[0], iova + 8192, 16)).toBe('memory gone');
+      const outcome = traits.pinsMemory ? undefined : 'memory gone';
+      expect(await dma('write', pasids[0], iova + 8192, 16)).toBe(outcome);
       if (traits.seesFaults) {
         await eventually(fixture.clock, 'the truncation', () => gone.length > 0);
       }
@@ -290,7 +294,7 @@ export function pciFunctionContract(
       const { fn } = fixture;
       const { epoch } = fn.info;
       const resets = await fn.registers(0).read32(register.RESETS);
-      await fn.reset(AbortSignal.timeout(2000));
+      await fn.reset(AbortSignal.timeout(resetMs));
       expect(fn.info.epoch).toBe(epoch + 1);
       expect(await fn.registers(0).read32(register.RESETS)).toBe(resets + 1);
     });

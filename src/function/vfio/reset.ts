@@ -31,8 +31,8 @@ export async function resetDevice(
       } else await resetBus(device, groupFd);
       return;
     } catch (error) {
-      if (!isOsError(error, 'EAGAIN') && !isOsError(error, 'EBUSY')) throw error;
-      signal.throwIfAborted();
+      const isBusy = isOsError(error, 'EAGAIN') || isOsError(error, 'EBUSY');
+      if (!isBusy || signal.aborted) throw error;
       await new Promise<void>((resolve) => clock.after(busyPauseMs, resolve));
     }
   }

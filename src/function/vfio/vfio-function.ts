@@ -95,13 +95,8 @@ export class VfioFunction implements PciFunction {
     signal.throwIfAborted();
     const done = this.#reset(signal);
     this.#parts.registers.holdUntil(done);
-    const late = (): void => this.lose('the reset was not answered in time');
-    signal.addEventListener('abort', late, { once: true });
-    try {
-      await done;
-    } finally {
-      signal.removeEventListener('abort', late);
-    }
+    // The kernel cannot be told to leave it: what is under way ends with the function.
+    await Promise.race([done, this.#loseWhen(signal, done)]);
     this.#checkPresent();
     this.#info = { ...this.#info, epoch: this.#info.epoch + 1 };
   }
@@ -154,6 +149,20 @@ export class VfioFunction implements PciFunction {
     if (this.#gone !== undefined) return;
     if (isGone(device)) this.lose('the device does not answer after a reset');
     else enableFunction(device);
+  }
+
+  /** Rejects, with the function lost, when the signal comes before the reset is over. */
+  #loseWhen(signal: AbortSignal, done: Promise<void>): Promise<never> {
+    const detail = 'the reset was not answered in time';
+    return new Promise((_resolve, reject) => {
+      const late = (): void => {
+        this.lose(detail);
+        reject(new LessorError('DEADLINE_EXCEEDED', detail));
+      };
+      signal.addEventListener('abort', late, { once: true });
+      const over = (): void => signal.removeEventListener('abort', late);
+      done.then(over, over);
+    });
   }
 
   #checkPresent(): void {

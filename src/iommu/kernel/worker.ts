@@ -6,7 +6,9 @@ import { createIoctlOs } from '../../os/ioctl.js';
 import { createMemoryOs } from '../../os/memory.js';
 import { loadNative } from '../../os/native.js';
 import type { IommuDevice, SpaceCalls } from '../iommufd.js';
+import type { MapFileRequest } from '../requests.js';
 import { KernelIommufd } from './kernel-iommufd.js';
+import { mapRefusal } from './map-refusal.js';
 import { SpaceServer } from './space-server.js';
 import { Type1Iommu } from './type1-iommu.js';
 import {
@@ -18,6 +20,17 @@ import {
 
 const native = loadNative();
 const port = parentPort!;
+
+/** Says why it refused a map, where the kernel's errno does not. */
+class JudgingIommufd extends KernelIommufd {
+  override ioasMapFile(request: MapFileRequest): bigint {
+    try {
+      return super.ioasMapFile(request);
+    } catch (error) {
+      throw mapRefusal(createMemoryOs(native), request, error);
+    }
+  }
+}
 
 function borrow(descriptor: number): Fd {
   return new Fd({ close: () => 0, duplicate: native.duplicate }, descriptor);
@@ -34,7 +47,7 @@ function bind(data: WorkerData): { readonly iommufd: SpaceCalls; readonly device
     const iommufd = new Type1Iommu({ os, memory: createMemoryOs(native), containerFd });
     return { iommufd, device: iommufd.device };
   }
-  const iommufd = new KernelIommufd(os, borrow(data.iommufd));
+  const iommufd = new JudgingIommufd(os, borrow(data.iommufd));
   return { iommufd, device: iommufd.bindDevice(borrow(data.device)) };
 }
 

@@ -1,0 +1,40 @@
+// `node dist/test/kernel/function-contract/main.js [stock|patched]`: what every PciFunction does,
+// over a function of the kernel. The device is served here and plugged into a virtual machine; the
+// suite runs in there.
+import { fileURLToPath } from 'node:url';
+import { rootPath } from '../../tools/root.js';
+import { runInVm } from '../../vm/boot.js';
+import { kernelFlavours } from '../../vm/kernel-recipe.js';
+import { portAddress } from '../../vm/machine.js';
+import { prepareVm } from '../../vm/vm.js';
+import { addressVariable, kernelVariable } from './guest-variables.js';
+import { serveCounter } from './served-counter.js';
+
+/** The machine is emulated. */
+const testTimeoutMs = 60_000;
+
+function say(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+/** @returns Exit status of the suite; 125 when the machine failed. */
+async function run(words: readonly string[]): Promise<number> {
+  const flavour = kernelFlavours.find((one) => one === (words[0] ?? 'stock'));
+  if (flavour === undefined) throw new RangeError(`kernels are ${kernelFlavours.join(' and ')}`);
+  const suite = fileURLToPath(new URL('./function-contract.test.js', import.meta.url));
+  const vitest = rootPath('node_modules/vitest/vitest.mjs');
+  const times = [`--testTimeout=${testTimeoutMs}`, `--hookTimeout=${testTimeoutMs}`];
+  const vm = await prepareVm({ say }, flavour);
+  await using mqdma = await serveCounter();
+  const result = await runInVm([process.execPath, vitest, 'run', '--no-color', ...times, suite], {
+    vm,
+    mqdma,
+    env: { [addressVariable]: portAddress, [kernelVariable]: flavour },
+    onStdout: (bytes) => process.stdout.write(bytes),
+    onStderr: (bytes) => process.stderr.write(bytes),
+  });
+  if (result.end !== 'exited') say(`the machine ended: ${result.end}\n${result.console}`);
+  return result.status ?? 125;
+}
+
+process.exitCode = await run(process.argv.slice(2));
