@@ -57,7 +57,7 @@ export class Granter {
     this.#driver = driver;
     this.#aperture = leaseAperture(info, driver);
     this.#pasids = new PasidPool({ bits: info.pasidBits });
-    this.#iovas = new IovaWindows(this.#aperture, info.iovaPageBytes);
+    this.#iovas = new IovaWindows(this.#aperture, info.iovaPageBytes, info.reservedIovas);
   }
 
   /** PASIDs in use, those in quarantine included. */

@@ -33,6 +33,8 @@ export interface FunctionInfo {
   readonly iovaPageBytes: number;
   /** First IOVA and one past the last that the function can address. */
   readonly aperture: { readonly start: number; readonly end: number };
+  /** Ranges of the aperture that nothing can be mapped in: absent, none. `end` is exclusive. */
+  readonly reservedIovas?: readonly { readonly start: number; readonly end: number }[];
   /** +1 per reset and per broker start. */
   readonly epoch: number;
 }

@@ -32,6 +32,26 @@ describe('IOVA windows', () => {
     expect(windows.takenBytes).toBe(3 * page);
   });
 
+  test('keep clear of what is reserved, whole pages of it, and do not grow over it', () => {
+    const reserved = [
+      { start: 0x1_3000, end: 0x1_4000 },
+      { start: 0x1_1800, end: 0x1_2001 },
+      { start: 0, end: 0x100 },
+      { start: 0x1_1900, end: 0x1_1a00 },
+    ];
+    const windows = new IovaWindows({ start: 0, end: 0x1_6000 }, page, reserved);
+    const free = windows.freeRanges.map(({ base, lengthBytes }) => [base, lengthBytes]);
+    expect(free).toEqual([
+      [0x1_0000, page],
+      [0x1_4000, 2 * page],
+    ]);
+    const [one, two] = [windows.allocate(page)!, windows.allocate(2 * page)!];
+    expect(windows.allocate(1)).toBeUndefined();
+    windows.free(one);
+    windows.free(two);
+    expect(windows.freeRanges).toHaveLength(2);
+  });
+
   test('an aperture below the first address has none', () => {
     expect(new IovaWindows({ start: 0, end: 0x10000 }, page).allocate(1)).toBeUndefined();
   });

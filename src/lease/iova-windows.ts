@@ -30,13 +30,23 @@ export class IovaWindows {
   /** Disjoint, ascending, never touching each other. */
   #free: IovaRange[] = [];
 
-  /** @param pageBytes - Smallest page of the IOMMU, a power of two. */
-  constructor(aperture: Aperture, pageBytes: number) {
+  /**
+   * @param pageBytes - Smallest page of the IOMMU, a power of two.
+   * @param reserved - What no window may have a part of.
+   */
+  constructor(aperture: Aperture, pageBytes: number, reserved: readonly Aperture[] = []) {
     assert(powerOfTwoAtLeast(pageBytes) === pageBytes, `page of ${pageBytes} bytes`);
     this.#pageBytes = pageBytes;
-    const base = firstIovaBase(aperture, pageBytes);
-    const end = roundDown(aperture.end, pageBytes);
-    if (end > base) this.#free.push({ base, lengthBytes: end - base });
+    let base = firstIovaBase(aperture, pageBytes);
+    const add = (before: number): void => {
+      const end = roundDown(Math.min(before, aperture.end), pageBytes);
+      if (end > base) this.#free.push({ base, lengthBytes: end - base });
+    };
+    for (const { start, end } of [...reserved].sort((one, other) => one.start - other.start)) {
+      add(start);
+      base = Math.max(base, roundUp(end, pageBytes));
+    }
+    add(aperture.end);
   }
 
   /** Bytes given out, those in quarantine included. */

@@ -6,6 +6,7 @@ import { VFIO_PCI_BAR5_REGION_INDEX } from '../../uapi/vfio.js';
 import { identityOf, msixOf } from '../config-facts.js';
 import type { FunctionInfo } from '../types.js';
 import { type DmaBufOffer, mappableRegions, windowTraits } from './dma-buf-offer.js';
+import type { ReservedIovas } from './reserved-iovas.js';
 import type { VfioRegion } from './types.js';
 
 export interface FactsOptions {
@@ -15,6 +16,7 @@ export interface FactsOptions {
   readonly config: Uint8Array;
   /** What the IOMMU gives the device. */
   readonly iommu: DeviceFacts;
+  readonly reservedIovas: readonly ReservedIovas[];
   readonly vectorCount: number;
   /** What the kernel does with the device's dma-bufs. */
   readonly offer: DmaBufOffer;
@@ -47,6 +49,7 @@ export function describeFunction(options: FactsOptions): FunctionInfo {
     pasidBits: iommu.pasidBits,
     iovaPageBytes: pageBytes,
     aperture: { start, end },
+    reservedIovas: options.reservedIovas,
     windows: windowTraits(options.offer),
     epoch,
   };

@@ -77,6 +77,7 @@ async function bringUp(
     regions: device.regions,
     config,
     iommu: spaces.facts,
+    reservedIovas: opened.reservedIovas,
     vectorCount: interrupts.vectorCount,
     offer,
     epoch: options.epoch ?? 1,

@@ -8,6 +8,7 @@ import type { IoctlOs } from '../../os/ioctl-types.js';
 import { openGroup } from './group.js';
 import { heldByHost, type IommuGroup, isVfio, readIommuGroup } from './group-members.js';
 import type { OpenedDevice } from './opened-device.js';
+import { readReservedIovas } from './reserved-iovas.js';
 
 const O_RDWR = 2;
 
@@ -112,7 +113,8 @@ async function openByDevice(
       deviceFd: fd.duplicate(),
       path: iommufdOf(options),
     });
-    return { way: 'iommufd', spaces, fd, groupFd: undefined };
+    const reservedIovas = readReservedIovas(group.number, options.sysfs);
+    return { way: 'iommufd', spaces, fd, reservedIovas, groupFd: undefined };
   } catch (error) {
     fd.close();
     throw bindError(error, address, group);
@@ -134,7 +136,8 @@ async function openByGroup(options: OpenDeviceOptions, group: IommuGroup): Promi
       deviceFd: deviceFd.duplicate(),
       container: { containerFd, groupFd: groupFd.duplicate() },
     });
-    return { way: 'container', spaces, fd: deviceFd, groupFd };
+    const reservedIovas = readReservedIovas(group.number, options.sysfs);
+    return { way: 'container', spaces, fd: deviceFd, reservedIovas, groupFd };
   } catch (error) {
     closeAll([deviceFd, groupFd]);
     throw error;

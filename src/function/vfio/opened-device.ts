@@ -2,6 +2,7 @@
 import type { DeviceFacts } from '../../iommu/kernel/worker-messages.js';
 import type { AddressSpace } from '../../iommu/types.js';
 import type { Fd } from '../../os/fd.js';
+import type { ReservedIovas } from './reserved-iovas.js';
 
 /** The address spaces of one function, behind a thread that does their work. */
 export interface DeviceSpaces extends AsyncDisposable {
@@ -23,6 +24,8 @@ export interface OpenedDevice {
   readonly spaces: DeviceSpaces;
   /** Of the device, bound and ready for its calls. The kernel resets it after the last close. */
   readonly fd: Fd;
+  /** Addresses that its spaces cannot map. */
+  readonly reservedIovas: readonly ReservedIovas[];
   /** Needed by a reset of the whole bus; undefined for a device of an iommufd. */
   readonly groupFd: Fd | undefined;
 }

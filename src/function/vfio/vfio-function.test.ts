@@ -62,6 +62,7 @@ describe('opening', () => {
       pasidBits: 0,
       iovaPageBytes: 4096,
       aperture: { start: 0, end: 2 ** 48 },
+      reservedIovas: [{ start: 0xfee0_0000, end: 0xfef0_0000 }],
       epoch: 1,
     });
     expect(kernel.bytesAt(configOffset + 4, 2)[0]).toBe(0x6);

@@ -11,7 +11,8 @@ import { addressVariable, kernelVariable } from './guest-variables.js';
 import { serveCounter } from './served-counter.js';
 
 /** The machine is emulated. */
-const testTimeoutMs = 60_000;
+const testTimeoutMs = 120_000;
+const runMs = 1_800_000;
 
 function say(text: string): void {
   process.stderr.write(`${text}\n`);
@@ -26,9 +27,10 @@ async function run(words: readonly string[]): Promise<number> {
   const times = [`--testTimeout=${testTimeoutMs}`, `--hookTimeout=${testTimeoutMs}`];
   const vm = await prepareVm({ say }, flavour);
   await using mqdma = await serveCounter();
-  const result = await runInVm([process.execPath, vitest, 'run', '--no-color', ...times, suite], {
+  const result = await runInVm([process.execPath, vitest, 'run', '--no-color', '--reporter=verbose', ...times, suite], {
     vm,
     mqdma,
+    timeoutMs: runMs,
     env: { [addressVariable]: portAddress, [kernelVariable]: flavour },
     onStdout: (bytes) => process.stdout.write(bytes),
     onStderr: (bytes) => process.stderr.write(bytes),

@@ -172,6 +172,8 @@ export class FakeVfio {
     }
     symlinkSync('../../../kernel/iommu_groups/7', `${device}/iommu_group`);
     writeFileSync(`${folder}/iommu`, '');
+    const reserved = '0x00000000fee00000 0x00000000feefffff msi\n';
+    writeFileSync(`${folder}/kernel/iommu_groups/7/reserved_regions`, reserved);
     this.bindTo('vfio-pci');
   }
 
