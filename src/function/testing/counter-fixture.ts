@@ -11,7 +11,7 @@ import { counterStatusWord } from './counter-device.js';
 export interface FunctionTraits {
   /** Windows have memory that clients map; else all of them are mediated. */
   readonly mapsWindows: boolean;
-  /** What clients map is the device's registers, not memory that stands in for them: any of them. */
+  /** What clients map is registers of the device, not memory in their place: any of them. */
   readonly mapsRegisters?: boolean;
   /** The function can send PASIDs. */
   readonly pasids: boolean;
