@@ -1,6 +1,7 @@
 // The demo as a user runs it: what it reports, that it fails when it should, and that it can stay.
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
 import { connect } from '../src/client/index.js';
@@ -31,6 +32,8 @@ describe('lessor demo', { timeout: demoMs }, () => {
     const report = JSON.parse(stdout);
     expect(report).toEqual({
       ok: true,
+      function: 'emulated',
+      labels: ['pasid/kernel', 'device-bounds/kernel', 'cooperative/kernel'],
       clients: expect.any(Number),
       operations: expect.any(Number),
       bytesVerified: expect.any(Number),
@@ -61,6 +64,58 @@ describe('lessor demo', { timeout: demoMs }, () => {
     for (const words of ['not mapped', 'out of bounds', 'SUCCEEDS', 'operator: demo', 'intact']) {
       expect(stderr).toContain(words);
     }
+  });
+
+  test.each([
+    ['by message alone', [], 'mediated', ['isolation pasid', 'registers mapped into the client']],
+    ['mapped', ['--detachable-windows'], 'kernel', ['isolation pasid']],
+  ] as const)(
+    'on a served function, %s, says what cannot be shown',
+    async (_, words, revocation, steps) => {
+      const path = join(bench.directory, `wire-${revocation}`);
+      const device = ['device', 'serve', 'mqdma', '--fault-injection', ...words];
+      const server = bench.start([...device, '--listen', path, '--json', '--log', 'info']);
+      await server.saying(/\n/);
+      const { status, stdout } = await bench.run([
+        'demo',
+        '--function',
+        `vfio-user:${path}`,
+        '--json',
+      ]);
+      const report = JSON.parse(stdout);
+      expect(report.failures).toEqual([]);
+      expect(report).toMatchObject({
+        ok: true,
+        function: `vfio-user:${path}`,
+        labels: [`server/${revocation}`, `cooperative/${revocation}`],
+        modes: ['device-bounds'],
+        reclaimMicros: { ...phaseTimes, total: microseconds },
+        victimIntact: true,
+        nextTenantIntact: true,
+        positiveControl: true,
+        leaks: noLeaks,
+      });
+      expect(report.impossible.map(({ step }: { step: string }) => step)).toEqual(steps);
+      expect(report.faults).toHaveLength(3);
+      expect(report.messageRoundTripMicros.p50).toBeGreaterThan(0);
+      expect(report.roundTripMicros.p50 > 0).toBe(revocation === 'kernel');
+      expect(status).toBe(0);
+      // The one that nothing was mapped for; the bounds stopped the others.
+      expect(server.stderr.match(/DMA refused/g)).toHaveLength(1);
+    },
+  );
+
+  test('a device that delays nothing when told to is no failure', async () => {
+    const path = join(bench.directory, 'wire-on-time');
+    const server = bench.start(['device', 'serve', 'mqdma', '--listen', path, '--json']);
+    await server.saying(/\n/);
+    const { stdout } = await bench.run(['demo', '--function', `vfio-user:${path}`, '--json']);
+    const report = JSON.parse(stdout);
+    expect(report).toMatchObject({ ok: true, failures: [], nextTenantIntact: true });
+    expect(report.impossible).toContainEqual({
+      step: 'DMA of a dead client that comes late',
+      reason: 'the device delays none when told to',
+    });
   });
 
   test('a descriptor lost on purpose fails it', async () => {

@@ -7,7 +7,8 @@ import { LessorError } from '../base/errors.js';
 export type DemoMode = 'pasid' | 'device-bounds' | 'cooperative';
 
 const program = fileURLToPath(new URL('../../../bin/lessor.js', import.meta.url));
-const readyMs = 20_000;
+/** An emulated machine that others use too takes its time. */
+const readyMs = 90_000;
 const stopMs = 10_000;
 
 const living = new Set<ChildProcess>();
@@ -44,11 +45,12 @@ export class BrokerProcess {
   static async start(
     mode: DemoMode,
     directory: string,
-    options: { leakDescriptor: boolean },
+    options: { leakDescriptor: boolean; source: string | undefined },
   ): Promise<BrokerProcess> {
     const socketPath = join(directory, `${mode}.sock`);
     const words = ['--socket', socketPath, 'serve', '--json', '--isolation', mode];
     words.push('--fault-injection', '--log', 'error');
+    if (options.source !== undefined) words.push('--function', options.source, '--driver', 'mqdma');
     if (mode === 'cooperative') words.push('--allow-cooperative');
     if (options.leakDescriptor) words.push('--leak-descriptor');
     const child = spawn(process.execPath, [program, ...words], {

@@ -7,6 +7,9 @@ export interface AcquiredAnswer {
   readonly iovaBase: number;
   readonly iovaBytes: number;
   readonly isolation: string;
+  readonly revocation: string;
+  /** Its registers are mapped into the client. */
+  readonly isMapped: boolean;
   /** Where the client's own data is, as the device sees it. */
   readonly dataIova: number;
   readonly dataBytes: number;
@@ -43,6 +46,13 @@ export interface SpinAnswer {
   readonly loads: number;
 }
 
+export interface AskAnswer {
+  /** Monotonic nanoseconds at which the first refusal came. */
+  readonly seenAtNs: bigint;
+  /** Code of the refusal; undefined when none came in time. */
+  readonly code: string | undefined;
+}
+
 /** Calls by name; each runs in the client process. */
 export interface DemoCalls {
   acquire(terms: { slice?: string; memoryBytes: number }): Promise<AcquiredAnswer>;
@@ -58,6 +68,8 @@ export interface DemoCalls {
   submit(lengthBytes: number): Promise<void>;
   /** Spins on a register until it reads all ones; the answer comes when it did. */
   spin(limitMs: number): Promise<SpinAnswer>;
+  /** Reads a register by message until that is refused. */
+  ask(limitMs: number): Promise<AskAnswer>;
   /** Why the lease ended, once it has. */
   ended(): Promise<string>;
   close(): Promise<void>;

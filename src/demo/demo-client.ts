@@ -1,13 +1,14 @@
 // What a client of the demo can do with its lease. Everything here uses the public SDK alone.
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LessorError } from '../base/errors.js';
+import { isLessorError, isOsError, LessorError } from '../base/errors.js';
 import { connect } from '../client/index.js';
 import type { Lease } from '../client/lease.js';
 import type { LeaseMemory } from '../client/lease-memory.js';
 import { Queue } from '../client/mqdma/index.js';
 import type {
   AcquiredAnswer,
+  AskAnswer,
   DemoCalls,
   ForeignAnswer,
   ForeignCopy,
@@ -18,7 +19,8 @@ import { type Percentiles, percentilesOf } from './report.js';
 import { runWork } from './work.js';
 
 const dataBytes = 4 * 1024 * 1024;
-const warmUpRounds = 2000;
+/** Of the rounds that are measured, a tenth goes before. */
+const warmUpShare = 0.1;
 /** A value no register of the status page has while the lease lives. */
 const allOnes = 0xffff_ffff;
 
@@ -48,13 +50,15 @@ export class DemoClient implements DemoCalls {
   async acquire(terms: { slice?: string; memoryBytes: number }): Promise<AcquiredAnswer> {
     this.#held = await this.#take(terms);
     const { lease, data } = this.#held;
-    const { id, slice, iovaBase, iovaBytes, isolation } = lease.record;
+    const { id, slice, iovaBase, iovaBytes, isolation, revocation } = lease.record;
     return {
       id,
       slice,
       iovaBase,
       iovaBytes,
       isolation,
+      revocation,
+      isMapped: lease.window('status').kind === 'mapped',
       dataIova: data.iova,
       dataBytes: data.lengthBytes,
     };
@@ -75,7 +79,7 @@ export class DemoClient implements DemoCalls {
   async roundTrip(rounds: number): Promise<Percentiles> {
     const { queue } = this.#mine;
     const samples = new Float64Array(rounds);
-    for (let round = -warmUpRounds; round < rounds; round += 1) {
+    for (let round = -Math.ceil(rounds * warmUpShare); round < rounds; round += 1) {
       const startMs = performance.now();
       const ticket = queue.submitNop();
       queue.ring();
@@ -89,7 +93,7 @@ export class DemoClient implements DemoCalls {
   async messageRoundTrip(rounds: number): Promise<Percentiles> {
     const held = await this.#take({ memoryBytes: 1024 * 1024, revocation: 'mediated' }, 4096);
     const samples = new Float64Array(rounds);
-    for (let round = -50; round < rounds; round += 1) {
+    for (let round = -Math.ceil(rounds * warmUpShare); round < rounds; round += 1) {
       const startMs = performance.now();
       await held.queue.nop();
       if (round >= 0) samples[round] = (performance.now() - startMs) * 1000;
@@ -143,6 +147,20 @@ export class DemoClient implements DemoCalls {
     }
     const seenAtNs = process.hrtime.bigint();
     return { seenAtNs, value: registers[0] ?? 0, loads };
+  }
+
+  async ask(limitMs: number): Promise<AskAnswer> {
+    const window = this.#mine.lease.window('status');
+    const untilMs = performance.now() + limitMs;
+    try {
+      while (performance.now() < untilMs) await window.read32(0);
+    } catch (error) {
+      const seenAtNs = process.hrtime.bigint();
+      if (isLessorError(error)) return { seenAtNs, code: error.code };
+      if (isOsError(error)) return { seenAtNs, code: error.errno };
+      throw error;
+    }
+    return { seenAtNs: process.hrtime.bigint(), code: undefined };
   }
 
   async ended(): Promise<string> {

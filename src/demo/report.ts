@@ -23,6 +23,10 @@ export interface LeakCount {
 
 export interface DemoReport {
   ok: boolean;
+  /** `emulated`, or what `--function` named. */
+  function: string;
+  /** isolation/revocation of the leases there were. */
+  labels: string[];
   clients: number;
   operations: number;
   bytesVerified: number;
@@ -36,15 +40,18 @@ export interface DemoReport {
   nextTenantIntact: boolean;
   /** True when the attack under `cooperative` succeeded, as it must. */
   positiveControl: boolean;
+  /** What cannot be shown here, and why. It is no failure. */
   impossible: { step: string; reason: string }[];
   leaks: LeakCount;
   /** Checks that failed, in words; empty when ok. */
   failures: string[];
 }
 
-export function emptyReport(): DemoReport {
+export function emptyReport(source = 'emulated'): DemoReport {
   return {
     ok: false,
+    function: source,
+    labels: [],
     clients: 0,
     operations: 0,
     bytesVerified: 0,

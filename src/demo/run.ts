@@ -1,4 +1,4 @@
-// The demo from beginning to end: three brokers one after the other, one isolation each.
+// The demo from beginning to end: brokers one after the other, one isolation each.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,12 +10,16 @@ import {
   actRoundTrips,
   actWork,
 } from './acts.js';
+import { borrowFunction } from './borrow.js';
 import { BrokerProcess } from './broker-process.js';
 import { type DemoReport, emptyReport, type LeakCount } from './report.js';
-import { Stage } from './stage.js';
+import { Stage, type StageOptions } from './stage.js';
 import { Story } from './story.js';
+import { emulatedVenue, functionVenue } from './venue.js';
 
 export interface DemoOptions {
+  /** A function that is there: a PCI address, or `vfio-user:PATH`. Undefined: an emulated one. */
+  readonly source: string | undefined;
   /** Leave the last broker running until a signal. */
   readonly hold: boolean;
   /** Have the broker lose a descriptor per lease, to prove that the count finds it. */
@@ -31,32 +35,55 @@ const says: Record<Policed, string> = {
 
 /** Runs the whole story. @returns What was found; `ok` is false when any check failed. */
 export async function runDemo(options: DemoOptions): Promise<DemoReport> {
+  const { source, leakDescriptor } = options;
+  const venue = source === undefined ? emulatedVenue : functionVenue(source);
   const story = new Story(false);
-  const report = emptyReport();
+  const report = emptyReport(source);
   const directory = mkdtempSync(join(tmpdir(), 'lessor-demo-'));
-  const uid = process.getuid?.() ?? 0;
-  const cpus = availableParallelism();
-  const kernel = release().split('.', 2).join('.');
   const leave = leaveOnSignal(directory);
-  story.heading(
-    `lessor demo   mqdma, emulated, 16 slices   ` +
-      `Linux ${kernel}, ${cpus} CPUs, uid ${uid}, no hardware`,
-  );
+  story.heading(opening(source));
   try {
-    await runPoliced('pasid', directory, story, report, options);
-    await runPoliced('device-bounds', directory, story, report, options);
-    await runCooperative(directory, story, report, options);
+    await using _borrowed = source === undefined ? undefined : await borrowFunction(source, story);
+    const stages = { directory, story, report, venue, leakDescriptor };
+    await runStory(stages);
     for (const failure of report.failures) story.heading(`FAILED  ${failure}`);
     const isGood = report.failures.length === 0;
-    story.heading(isGood ? 'everything held' : 'something did not hold');
+    story.heading(isGood ? closing(report) : 'something did not hold');
     leave[Symbol.dispose]();
-    if (options.hold) await hold(directory, story, report, options);
+    if (options.hold) await hold(stages);
   } finally {
     leave[Symbol.dispose]();
     rmSync(directory, { recursive: true, force: true });
   }
   report.ok = report.failures.length === 0;
   return report;
+}
+
+function opening(source: string | undefined): string {
+  const uid = process.getuid?.() ?? 0;
+  const kernel = release().split('.', 2).join('.');
+  const machine = `Linux ${kernel}, ${availableParallelism()} CPUs, uid ${uid}`;
+  return source === undefined
+    ? `lessor demo   mqdma, emulated, 16 slices   ${machine}, no hardware`
+    : `lessor demo   mqdma, ${source}   ${machine}`;
+}
+
+function closing({ impossible }: DemoReport): string {
+  return impossible.length === 0
+    ? 'everything held'
+    : `everything held of what can be shown here; ${impossible.length} cannot`;
+}
+
+async function runStory(stages: StageOptions): Promise<void> {
+  if (stages.venue.source === undefined) {
+    await runPoliced('pasid', stages);
+    await runPoliced('device-bounds', stages);
+  } else {
+    // What the function can do, its first broker says.
+    const hasPasids = await runPoliced('device-bounds', stages);
+    if (hasPasids) await runPoliced('pasid', stages);
+  }
+  await runCooperative(stages);
 }
 
 /** Until disposed, a signal ends the demo, and the brokers with it. */
@@ -76,22 +103,20 @@ function leaveOnSignal(directory: string): Disposable {
   };
 }
 
-async function runPoliced(
-  mode: Policed,
-  directory: string,
-  story: Story,
-  report: DemoReport,
-  options: DemoOptions,
-): Promise<void> {
-  const stage = await Stage.open(mode, directory, story, report, options);
+/** @returns Whether the function has PASIDs for clients. */
+async function runPoliced(mode: Policed, stages: StageOptions): Promise<boolean> {
+  const { story, report } = stages;
+  const stage = await Stage.open(mode, stages);
   try {
     story.heading(
       `broker ${stage.broker.pid} owns the function. A, B, C, D are separate processes.`,
     );
     story.heading(`isolation ${mode}: ${says[mode]}`);
+    const { isFirst, pasidBits } = stage;
+    if (pasidBits === 0) stage.impossible('isolation pasid', 'the function has no PASIDs');
     await stage.countBefore();
     const a = await stage.enter('A');
-    if (mode === 'pasid') await actRoundTrips(stage, a);
+    if (isFirst) await actRoundTrips(stage, a);
     const b = await stage.enter('B');
     const c = await stage.enter('C');
     await actWork(stage, [a, b, c]);
@@ -100,20 +125,18 @@ async function runPoliced(
     await actRevoke(stage, a);
     tellLeaks(story, report, await stage.countAfter());
     report.modes.push(mode);
+    return pasidBits > 0;
   } finally {
     await stage.close();
   }
 }
 
-async function runCooperative(
-  directory: string,
-  story: Story,
-  report: DemoReport,
-  options: DemoOptions,
-): Promise<void> {
-  const stage = await Stage.open('cooperative', directory, story, report, options);
+async function runCooperative(stages: StageOptions): Promise<void> {
+  const stage = await Stage.open('cooperative', stages);
   try {
-    story.heading('isolation cooperative: nobody polices; the same attack must succeed here');
+    stages.story.heading(
+      'isolation cooperative: nobody polices; the same attack must succeed here',
+    );
     const a = await stage.enter('A');
     const c = await stage.enter('C');
     await actPositiveControl(stage, c, a);
@@ -134,13 +157,10 @@ function tellLeaks(story: Story, report: DemoReport, leaks: LeakCount): void {
 }
 
 /** Leaves a broker and three leases for the reader to look at. */
-async function hold(
-  directory: string,
-  story: Story,
-  report: DemoReport,
-  options: DemoOptions,
-): Promise<void> {
-  const stage = await Stage.open('pasid', directory, story, report, options);
+async function hold(stages: StageOptions): Promise<void> {
+  const { story, report } = stages;
+  const [mode = 'device-bounds'] = report.modes as Policed[];
+  const stage = await Stage.open(mode, stages);
   const signalled = new Promise<void>((resolve) => {
     process.once('SIGINT', () => resolve());
     process.once('SIGTERM', () => resolve());

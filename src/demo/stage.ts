@@ -5,13 +5,14 @@ import type { Client, Monitor } from '../client/client.js';
 import { connect, connectAdmin } from '../client/index.js';
 import { adminPathOf } from '../client/run-directory.js';
 import { systemClock } from '../os/clock.js';
-import type { EventRecord } from '../varlink/interface.js';
+import type { EventRecord, FunctionRecord } from '../varlink/interface.js';
 import { BrokerProcess, type DemoMode } from './broker-process.js';
 import { ClientProcess } from './calls.js';
 import type { AcquiredAnswer, DemoCalls } from './client-calls.js';
 import { holdingsOf, isClean, leaksBetween, leastOf, mostOf } from './leaks.js';
 import type { DemoReport, LeakCount } from './report.js';
 import type { Story } from './story.js';
+import type { Venue } from './venue.js';
 
 export type DemoActor = ClientProcess<DemoCalls> & { held?: AcquiredAnswer };
 
@@ -22,6 +23,15 @@ const settleMs = 60;
 /** After as many counts without a lower one, nothing goes any more. */
 const settledCounts = 14;
 
+/** What all brokers of one story share. */
+export interface StageOptions {
+  readonly directory: string;
+  readonly story: Story;
+  readonly report: DemoReport;
+  readonly venue: Venue;
+  readonly leakDescriptor: boolean;
+}
+
 export class Stage {
   readonly mode: DemoMode;
   readonly broker: BrokerProcess;
@@ -29,6 +39,11 @@ export class Stage {
   readonly report: DemoReport;
   readonly control: Client;
   readonly admin: AdminClient;
+  readonly venue: Venue;
+  /** Its figures are the ones that are reported. */
+  readonly isFirst: boolean;
+  readonly underside: string;
+  readonly pasidBits: number;
   readonly events: EventRecord[] = [];
   readonly #monitor: Monitor;
   readonly #actors: DemoActor[] = [];
@@ -36,13 +51,17 @@ export class Stage {
 
   private constructor(
     broker: BrokerProcess,
-    story: Story,
-    report: DemoReport,
+    { story, report, venue }: StageOptions,
     control: Client,
     admin: AdminClient,
+    { underside, pasidBits }: FunctionRecord,
   ) {
     this.mode = broker.mode;
     this.broker = broker;
+    this.venue = venue;
+    this.isFirst = report.modes.length === 0;
+    this.underside = underside;
+    this.pasidBits = pasidBits;
     this.story = story;
     this.report = report;
     this.control = control;
@@ -51,23 +70,31 @@ export class Stage {
     this.#monitor.done.catch(() => undefined);
   }
 
-  static async open(
-    mode: DemoMode,
-    directory: string,
-    story: Story,
-    report: DemoReport,
-    options: { leakDescriptor: boolean },
-  ): Promise<Stage> {
-    const broker = await BrokerProcess.start(mode, directory, options);
+  static async open(mode: DemoMode, options: StageOptions): Promise<Stage> {
+    const { directory, leakDescriptor, venue } = options;
+    const broker = await BrokerProcess.start(mode, directory, {
+      leakDescriptor,
+      source: venue.source,
+    });
     const control = await connect({ socket: broker.socketPath });
     const admin = await connectAdmin({ socket: adminPathOf(broker.socketPath) });
-    return new Stage(broker, story, report, control, admin);
+    const { function: fn } = await control.info();
+    return new Stage(broker, options, control, admin, fn);
   }
 
   /** Notes a check; a failed one fails the demo. */
   check(holds: boolean, what: string): boolean {
     if (!holds) this.report.failures.push(`${this.mode}: ${what}`);
     return holds;
+  }
+
+  /** Notes what cannot be shown here, once. */
+  impossible(step: string, reason: string): void {
+    const { impossible } = this.report;
+    if (impossible.some((known) => known.step === step)) return;
+    impossible.push({ step, reason });
+    this.story.line('', `not here: ${step}`);
+    this.story.detail(reason);
   }
 
   /** Starts a client process that holds a lease. */
@@ -82,11 +109,13 @@ export class Stage {
       memoryBytes,
       ...(slice === undefined ? {} : { slice }),
     });
+    const label = `${actor.held.isolation}/${actor.held.revocation}`;
+    if (!this.report.labels.includes(label)) this.report.labels.push(label);
     return actor;
   }
 
   /** Waits for an event of a lease that came or comes. */
-  async eventOf(lease: string, type: string, limitMs = 5000): Promise<EventRecord | undefined> {
+  async eventOf(lease: string, type: string, limitMs = 20_000): Promise<EventRecord | undefined> {
     const untilMs = performance.now() + limitMs;
     for (;;) {
       const found = this.events.find((event) => event.lease === lease && event.type === type);
