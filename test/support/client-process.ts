@@ -24,9 +24,9 @@ class ClientProcess {
   readonly #waiting = new Map<number, Waiter>();
   #lastId = 0;
 
-  constructor(socketPath: string, options: ClientOptions) {
+  constructor(socketPath: string, program: string, options: ClientOptions) {
     const { uid, fds = [] } = options;
-    this.child = fork(script, {
+    this.child = fork(program, {
       env: { ...process.env, LESSOR_TEST_SOCKET: socketPath },
       serialization: 'advanced',
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...fds],
@@ -59,20 +59,32 @@ class ClientProcess {
   }
 }
 
-export type TestActor = ClientCalls &
+/** A process that takes calls. */
+export type Actor<Calls extends object> = Calls &
   AsyncDisposable & {
     readonly pid: number;
     readonly exited: Promise<void>;
     kill(signal: NodeJS.Signals): void;
   };
 
+export type TestActor = Actor<ClientCalls>;
+
 /** Starts a client process; its methods are the calls it takes. */
 export function startClient(socketPath: string, options: ClientOptions = {}): TestActor {
-  const client = new ClientProcess(socketPath, options);
-  const own: Partial<TestActor> = {
+  return startActor<ClientCalls>(script, socketPath, options);
+}
+
+/** The same with another program, which answers as client-child.ts does. */
+export function startActor<Calls extends object>(
+  program: string,
+  socketPath: string,
+  options: ClientOptions = {},
+): Actor<Calls> {
+  const client = new ClientProcess(socketPath, program, options);
+  const own: Record<string | symbol, unknown> = {
     pid: client.child.pid ?? 0,
     exited: client.exited,
-    kill: (signal) => void client.child.kill(signal),
+    kill: (signal: NodeJS.Signals) => void client.child.kill(signal),
     async [Symbol.asyncDispose]() {
       client.child.kill('SIGKILL');
       await client.exited;
@@ -85,5 +97,5 @@ export function startClient(socketPath: string, options: ClientOptions = {}): Te
       }
       return (...parameters: unknown[]) => client.call(name, parameters);
     },
-  }) as TestActor;
+  }) as unknown as Actor<Calls>;
 }

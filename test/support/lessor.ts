@@ -5,10 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { rootPath } from '../tools/root.js';
+import { insideVariable } from '../vm/inside.js';
 
 export const lessorPath = rootPath('bin/lessor.js');
-/** Machines that run tests can be busy: only a hang is a failure. */
-export const patienceMs = 60_000;
+/** Machines that run tests can be busy, emulated ones slow too: only a hang is a failure. */
+export const patienceMs = process.env[insideVariable] === undefined ? 60_000 : 240_000;
 
 export interface Finished {
   readonly status: number | null;

@@ -18,9 +18,10 @@ import { panicIn } from './console.js';
 import { Follower } from './follow.js';
 import { hiddenFolders, startScript } from './guest-script.js';
 import { initramfs } from './initramfs.js';
+import { deviceLogVariable, insideVariable } from './inside.js';
 import { machineWords, usualMachine, type VmMachine } from './machine.js';
 import { type ServedMqdma, startServedMqdma } from './served-mqdma.js';
-import { deviceLogVariable, insideVariable, prepareVm, type Vm } from './vm.js';
+import { prepareVm, type Vm } from './vm.js';
 
 const usualTimeoutMs = 600_000;
 /** How long an interrupted command may take to end before its guest is taken away. */

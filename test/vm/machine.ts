@@ -1,8 +1,10 @@
 // The virtual machine as words of QEMU's command line. What a test counts on is pinned here:
 // the IOMMU's address width, and the slots of the devices.
 
-/** Slot of QEMU's educational device on the root bus: 0000:00:05.0 in the guest. */
+/** Slot of QEMU's educational device on the root bus. */
 export const eduSlot = 5;
+/** Where the guest has it. */
+export const eduAddress = '0000:00:05.0';
 /**
  * Where the guest has the device of `VmMachine.behindPort`: alone on the bus of a root port in slot
  * 4, so that the guest's kernel can reset it by resetting that bus.

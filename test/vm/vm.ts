@@ -1,6 +1,7 @@
 // The two things a guest is booted from, and whether this machine has them or can have them.
 import { cachedQemuTree, type QemuTree, qemuTree } from '../tree/qemu-tree.js';
 import type { BuildOptions } from './build-kernel.js';
+import { insideVariable } from './inside.js';
 import type { KernelFlavour } from './kernel-recipe.js';
 import { cachedKernelTree, type KernelTree, kernelTree } from './kernel-tree.js';
 import { VmUnavailable } from './unavailable.js';
@@ -9,11 +10,6 @@ export interface Vm {
   readonly qemu: QemuTree;
   readonly kernel: KernelTree;
 }
-
-/** Set in the guest, so that what runs there does not ask for a guest of its own. */
-export const insideVariable = 'LESSOR_VM';
-/** In the guest: the file that has what the server of its mqdma says, as it comes. */
-export const deviceLogVariable = 'LESSOR_VM_DEVICE_LOG';
 
 /** QEMU and kernel when both are in the cache. Fetches and builds nothing. */
 export function cachedVm(flavour: KernelFlavour = 'stock'): Vm | undefined {
