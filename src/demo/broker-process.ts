@@ -8,7 +8,7 @@ export type DemoMode = 'pasid' | 'device-bounds' | 'cooperative';
 
 const program = fileURLToPath(new URL('../../../bin/lessor.js', import.meta.url));
 /** An emulated machine that others use too takes its time. */
-const readyMs = 90_000;
+const readyMs = 240_000;
 const stopMs = 10_000;
 
 const living = new Set<ChildProcess>();
@@ -57,7 +57,14 @@ export class BrokerProcess {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const broker = new BrokerProcess(mode, socketPath, child);
-    await broker.#ready();
+    try {
+      await broker.#ready();
+    } catch (error) {
+      // Whoever gets the function next finds it closed.
+      child.kill('SIGKILL');
+      await broker.exited;
+      throw error;
+    }
     return broker;
   }
 
