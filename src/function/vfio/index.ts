@@ -13,6 +13,7 @@ import { probeDmaBufs } from './dma-buf-probe.js';
 import { describeFunction } from './facts.js';
 import { openInterrupts } from './interrupts.js';
 import { watchIrq } from './interrupts-set.js';
+import { openKernelFaultLog } from './kernel-fault-log.js';
 import { type OpenDeviceOptions, openDevice, type Roots } from './open-device.js';
 import type { OpenedDevice } from './opened-device.js';
 import { parsePciAddress } from './pci-address.js';
@@ -90,6 +91,16 @@ async function bringUp(
     const watched = await watchIrq(device, events, index, listener);
     teardown.add(`interrupt ${index}`, () => watched[Symbol.asyncDispose]());
   };
+  const faults = await openKernelFaultLog({
+    ioctl: os.ioctl,
+    events,
+    log,
+    address,
+    onFault: (fault) => made.reportFault(fault),
+    path: `${options.dev ?? '/dev'}/kmsg`,
+  });
+  if (faults.type === 'open') teardown.add('faults', () => faults.faults[Symbol.dispose]());
+  else log.info('refused DMA is not seen', { name, reason: faults.reason });
   await watch(VFIO_PCI_ERR_IRQ_INDEX, () => made.reportError());
   await watch(VFIO_PCI_REQ_IRQ_INDEX, () => made.lose('the host wants the device back'));
   return fn;

@@ -265,6 +265,18 @@ describe('the host', () => {
     expect(events.map(({ type }) => type)).toEqual(['gone']);
   });
 
+  it('is heard when its IOMMU refuses DMA of the function, and of no other', async () => {
+    await open();
+    const line = (address: string): string =>
+      `3,100,5000,-;DMAR: [DMA Write NO_PASID] Request device [${address}] ` +
+      'fault addr 0x8001000 [fault reason 0x05] PTE Write access is not set\n';
+    kernel.say(line('0000:00:06.0'));
+    kernel.say(line('0000:00:05.0'));
+    await until(() => events.length > 0);
+    const fault = { pasid: undefined, iova: 0x800_1000, access: 'write', reason: 'not mapped' };
+    expect(events).toEqual([{ type: 'fault', fault }]);
+  });
+
   it('cannot take the thread of the IOMMU away unnoticed', async () => {
     await open();
     kernel.killSpaces();

@@ -8,6 +8,7 @@ import type { Fd } from '../../os/fd.js';
 import { createRegisters } from '../register-access.js';
 import type {
   BackingSpec,
+  DmaFault,
   DmaPort,
   FunctionEvent,
   FunctionInfo,
@@ -103,6 +104,11 @@ export class VfioFunction implements PciFunction {
 
   onEvent(listener: (event: FunctionEvent) => void): Disposable {
     return this.#events.add(listener);
+  }
+
+  /** The IOMMU refused DMA of the function. */
+  reportFault(fault: DmaFault): void {
+    if (this.#gone === undefined) this.#events.emit({ type: 'fault', fault });
   }
 
   /** The device reported an error: it may be the last that it said. */

@@ -59,6 +59,8 @@ export class FakeVfio {
   readonly ioctl: IoctlOs;
   readonly #triggers = new Map<number, number>();
   readonly #signaller = this.#real.events.createSignaller();
+  readonly #records: string[] = [];
+  #kernelLog: number | undefined;
   #endSpaces: (detail: string) => void = () => undefined;
 
   constructor() {
@@ -75,9 +77,17 @@ export class FakeVfio {
         return answer(argument as Uint8Array) ?? 0;
       },
       open: (path, flags) => {
+        if (path.endsWith('/kmsg')) return this.#openLog();
         if (!path.endsWith(deviceName)) return this.#real.ioctl.open(path, flags);
         if (this.openErrno !== undefined) throw new OsError(this.openErrno, 'open', path);
         return this.file.duplicate();
+      },
+      read: (fd, into) => {
+        if (fd.number !== this.#kernelLog) return this.#real.ioctl.read(fd, into);
+        this.#real.events.drain(fd);
+        const record = this.#records.shift();
+        if (record === undefined) throw new OsError('EAGAIN', 'read');
+        return Buffer.from(into.buffer, into.byteOffset).write(record, 'latin1');
       },
       writeAt: (fd, bytes, at) => {
         if (at === configOffset + 4) this.log.push(`command ${bytes[0]}`);
@@ -152,6 +162,12 @@ export class FakeVfio {
     if (target !== undefined) this.#signaller.signal(target);
   }
 
+  /** Something in the log of the kernel. */
+  say(record: string): void {
+    this.#records.push(record);
+    if (this.#kernelLog !== undefined) this.#signaller.signal(this.#kernelLog);
+  }
+
   /** The thread of the IOMMU dies. */
   killSpaces(): void {
     this.#endSpaces('the thread of the IOMMU ended');
@@ -161,6 +177,14 @@ export class FakeVfio {
     this.#signaller[Symbol.dispose]();
     this.file.close();
     rmSync(this.folder, { recursive: true });
+  }
+
+  /** Readable at once, as a log is that was written to before. */
+  #openLog(): Fd {
+    const fd = this.#real.events.createEventFd();
+    this.#kernelLog = fd.number;
+    this.#signaller.signal(fd.number);
+    return fd;
   }
 
   #makeFolders(): void {
