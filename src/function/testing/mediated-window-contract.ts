@@ -76,6 +76,7 @@ export function mediatedWindowContract(name: string, make: () => Promise<Counter
       const window = await open(1);
       await window.connect();
       await window.registers.write32(target, 5);
+      fixture.wake?.();
       await reaches(1, 5);
       expect(await window.registers.read32(target)).toBe(5);
       await window.registers.write64(64, 0x1122_3344_5566_7788n);
@@ -94,6 +95,7 @@ export function mediatedWindowContract(name: string, make: () => Promise<Counter
         const isAsleep = async (): Promise<boolean> => (await word('NEED_WAKEUP')) !== 0;
         await eventually(fixture.clock, 'its sleep', isAsleep);
         await window.registers.write32(target, 3 + round);
+        fixture.wake?.();
         const isThere = async (): Promise<boolean> => (await word('COUNT')) === 3 + round;
         await eventually(fixture.clock, 'the count', isThere);
       }
@@ -176,6 +178,7 @@ export function mediatedWindowContract(name: string, make: () => Promise<Counter
       await openStorage(32, 8);
       await window.connect();
       await window.registers.write32(target, 6);
+      fixture.wake?.();
       await reaches(3, 6);
       await window[Symbol.asyncDispose]();
       await window[Symbol.asyncDispose]();

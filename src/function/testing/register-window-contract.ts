@@ -56,6 +56,7 @@ export function registerWindowTests(suite: WindowSuite): void {
     expect(reply.count).toBeGreaterThan(0);
     expect(reply.revoked).toBe(true);
     expect(here.u32[target]).toBe(ones);
+    await window[Symbol.asyncDispose]();
     const other = await suite.open(1);
     expect(await countOf(suite.fixture, 1)).not.toBe(ones);
     using again = suite.mapAsClient(other);
