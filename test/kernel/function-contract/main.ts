@@ -1,6 +1,6 @@
-// `node dist/test/kernel/function-contract/main.js [stock|patched]`: what every PciFunction does,
-// over a function of the kernel. The device is served here and plugged into a virtual machine; the
-// suite runs in there.
+// `node dist/test/kernel/function-contract/main.js [stock|patched]`: what every PciFunction and every
+// Window does, over a function of the kernel. The device is served here and plugged into a virtual
+// machine; the suites run in there.
 import { fileURLToPath } from 'node:url';
 import { rootPath } from '../../tools/root.js';
 import { runInVm } from '../../vm/boot.js';
@@ -18,16 +18,18 @@ function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** @returns Exit status of the suite; 125 when the machine failed. */
+/** @returns Exit status of the suites; 125 when the machine failed. */
 async function run(words: readonly string[]): Promise<number> {
   const flavour = kernelFlavours.find((one) => one === (words[0] ?? 'stock'));
   if (flavour === undefined) throw new RangeError(`kernels are ${kernelFlavours.join(' and ')}`);
-  const suite = fileURLToPath(new URL('./function-contract.test.js', import.meta.url));
+  const folder = fileURLToPath(new URL('.', import.meta.url));
   const vitest = rootPath('node_modules/vitest/vitest.mjs');
   const times = [`--testTimeout=${testTimeoutMs}`, `--hookTimeout=${testTimeoutMs}`];
   const vm = await prepareVm({ say }, flavour);
   await using mqdma = await serveCounter();
-  const result = await runInVm([process.execPath, vitest, 'run', '--no-color', '--reporter=verbose', ...times, suite], {
+  // There is one device.
+  const how = ['--no-color', '--reporter=verbose', '--no-file-parallelism'];
+  const result = await runInVm([process.execPath, vitest, 'run', ...how, ...times, folder], {
     vm,
     mqdma,
     timeoutMs: runMs,
