@@ -1,6 +1,6 @@
-// `node dist/test/kernel/function-contract/main.js [stock|patched]`: what every PciFunction and every
-// Window does, over a function of the kernel. The device is served here and plugged into a virtual
-// machine; the suites run in there.
+// `node dist/test/kernel/function-contract/main.js [stock|patched]`: what every PciFunction and
+// every Window does, over a function of the kernel. The device is served here and plugged into a
+// virtual machine; the suites run in there.
 import { fileURLToPath } from 'node:url';
 import { rootPath } from '../../tools/root.js';
 import { runInVm } from '../../vm/boot.js';
