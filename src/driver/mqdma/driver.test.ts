@@ -14,6 +14,7 @@ import {
 } from '../../device/mqdma/datasheet.js';
 import { MqdmaDevice, type MqdmaOptions } from '../../device/mqdma/device.js';
 import type { Width } from '../../device/types.js';
+import type { Underside } from '../../function/types.js';
 import { driverContract, termsFor } from '../testing/driver-contract.js';
 import { TestFunction } from '../testing/test-function.js';
 import { TestHost } from '../testing/test-host.js';
@@ -35,8 +36,13 @@ async function setUp(isolation?: MqdmaIsolation, options: MqdmaOptions = {}): Pr
   return start(device, isolation);
 }
 
-async function start(device: MqdmaDevice, isolation?: MqdmaIsolation): Promise<Setup> {
+async function start(
+  device: MqdmaDevice,
+  isolation?: MqdmaIsolation,
+  underside: Underside = 'emulated',
+): Promise<Setup> {
   const fn = new TestFunction(device);
+  Object.assign(fn.info, { underside });
   const host = new TestHost(fn);
   const driver = await mqdmaDriver.start(fn, host, mqdmaDriver.options.parse({ isolation }));
   return { device, fn, host, driver };
@@ -353,4 +359,25 @@ it('stops: no listener stays, no queue runs', async () => {
   await setup.driver.stop();
   expect(setup.fn.listenerCount(3)).toBe(0);
   expect(read(setup, 2, 'STATUS')).toBe(queueStatus.IDLE);
+});
+
+describe('a kick', () => {
+  it.each(['emulated', 'vfio'] as const)(
+    'reaches a device behind %s whose doorbells may be memory',
+    async (underside) => {
+      const device = new MqdmaDevice({ queueCount: 3 });
+      const { fn, driver } = await start(device, 'device-bounds', underside);
+      const offsetBytes = queueControlOffset(1) + queueControl.KICK;
+      const written = () =>
+        fn.accesses.filter(
+          (access) => access.kind === 'write' && access.offsetBytes === offsetBytes,
+        );
+      fn.accesses.length = 0;
+      fn.kicks = 0;
+      driver.slices[1]!.kick?.();
+      await turn();
+      expect(fn.kicks).toBe(1);
+      expect(written().length).toBe(underside === 'vfio' ? 1 : 0);
+    },
+  );
 });

@@ -36,13 +36,14 @@ class RunningMqdma implements RunningDriver {
       .map(({ lengthBytes }) => ({ region: controlRegion, offsetBytes: 0, lengthBytes }));
     const region = fn.info.regions.find(({ index }) => index === mqdma.queueRegion);
     this.slices = Array.from({ length: header.queueCount }, (_, index) => {
+      const registers = new QueueRegisters(this.#registers, index);
       return new QueueSlice(index, {
-        registers: new QueueRegisters(this.#registers, index),
+        registers,
         isolation,
         pageStrideBytes: header.pageStrideBytes,
         mappable: region?.mappable === true,
         clock: host.clock,
-        kick: () => fn.kick(),
+        kick: () => this.#kick(registers),
         collectFaults: () => this.#faults.collect(),
       });
     });
@@ -52,6 +53,17 @@ class RunningMqdma implements RunningDriver {
       report: (slice, fault) => host.fault(slice, fault),
       log: host.log,
     });
+  }
+
+  /**
+   * A VM monitor may show memory in place of the pages of BAR2: whoever writes a doorbell there, by
+   * message too, tells nobody. The registers of BAR0 always reach the device.
+   */
+  #kick(registers: QueueRegisters): void {
+    this.#fn.kick();
+    if (this.#fn.info.underside !== 'vfio') return;
+    // A function that is gone says so itself, and has nothing to look at.
+    registers.write('KICK', 1).catch(() => undefined);
   }
 
   async start(): Promise<void> {
@@ -74,7 +86,8 @@ class RunningMqdma implements RunningDriver {
     }
     if (this.isolation !== 'device-bounds') return;
     const first = this.slices[0]!;
-    await testBounds(this.#fn, this.#host, first.registers, this.#header.pageStrideBytes);
+    const queue = { registers: first.registers, kick: () => first.kick() };
+    await testBounds(this.#fn, this.#host, queue, this.#header.pageStrideBytes);
     // The fault that was provoked is nobody's.
     await this.#registers.write32(control.FAULT_PENDING, 1);
   }

@@ -35,6 +35,13 @@ interface Bench {
   readonly base: number;
 }
 
+/** The queue under test. */
+export interface SelfTestQueue {
+  readonly registers: QueueRegisters;
+  /** Has the device look at its doorbell. */
+  readonly kick: () => void;
+}
+
 function fail(detail: string, cause?: unknown): never {
   throw new LessorError('DRIVER_FAILED', `bounds self-test: ${detail}`, { cause });
 }
@@ -47,7 +54,7 @@ function fail(detail: string, cause?: unknown): never {
 export async function testBounds(
   fn: PciFunction,
   host: DriverHost,
-  registers: QueueRegisters,
+  { registers, kick }: SelfTestQueue,
   pageStrideBytes: number,
 ): Promise<void> {
   const scratch = host.scratchMemory(2 * pageBytes);
@@ -64,7 +71,7 @@ export async function testBounds(
       await space.map(scratch.memory, base, scratch.lengthBytes, 'read-write', account);
       const page = fn.registers(mqdma.queueRegion);
       const pageOffset = queuePageOffset(0, pageStrideBytes);
-      await run({ host, registers, page, pageOffset, scratch, base }, () => fn.kick());
+      await run({ host, registers, page, pageOffset, scratch, base }, kick);
     } finally {
       await space[Symbol.asyncDispose]();
     }
