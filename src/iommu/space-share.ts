@@ -276,6 +276,13 @@ export function causeOf(error: unknown): unknown {
   return isOsError(error) && isLessorError(error.cause) ? error.cause : error;
 }
 
+/** The broker's process pays for what its leases map. */
+function unpinnable(cause: unknown): LessorError {
+  const detail = 'the memory cannot be pinned: over the RLIMIT_MEMLOCK of the broker, or none left';
+  const hint = 'raise the limit (ulimit -l, systemd LimitMEMLOCK=), or unmap memory first';
+  return new LessorError('QUOTA_EXCEEDED', detail, { cause, hint });
+}
+
 function mapError(error: unknown, iova: Iova): unknown {
   const reason = causeOf(error);
   if (!isOsError(reason)) return reason;
@@ -290,7 +297,7 @@ function mapError(error: unknown, iova: Iova): unknown {
     case 'ENODEV':
       return new LessorError('WINDOW_REVOKED', 'the window was taken back', options);
     case 'ENOMEM':
-      return new LessorError('QUOTA_EXCEEDED', 'the memory cannot be pinned', options);
+      return unpinnable(error);
     default:
       return reason;
   }

@@ -148,6 +148,12 @@ describe('address spaces of a container', () => {
     expect(container.mappingCount).toBe(0);
   });
 
+  it('name the limit that stands in the way of pinning', async () => {
+    fails(uapi.VFIO_IOMMU_MAP_DMA, 'ENOMEM');
+    const late = map(spaces.open({ pasid: undefined }), at(1));
+    await expect(late).rejects.toMatchObject({ hint: expect.stringContaining('LimitMEMLOCK') });
+  });
+
   it.each([
     ['EACCES', 'MEMORY_READ_ONLY'],
     ['EPERM', 'MEMORY_WRITE_SEALED'],

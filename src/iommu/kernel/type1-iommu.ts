@@ -191,10 +191,6 @@ const mmapReasons: Reasons = {
 
 const pinReasons: Reasons = {
   EFAULT: ['MEMORY_TOO_SMALL', 'the memory ends before the range does'],
-  ENOMEM: [
-    'QUOTA_EXCEEDED',
-    'the memory cannot be pinned: over the RLIMIT_MEMLOCK of the broker, or none is left',
-  ],
   ENOSPC: ['QUOTA_EXCEEDED', 'the container takes no more maps: dma_entry_limit of its module'],
 };
 

@@ -47,7 +47,12 @@ export interface RequestMessage {
 
 /** An error, as far as it can go from thread to thread. */
 export type ErrorWords =
-  | { readonly kind: 'lessor'; readonly code: ErrorCode; readonly detail: string }
+  | {
+      readonly kind: 'lessor';
+      readonly code: ErrorCode;
+      readonly detail: string;
+      readonly hint: string;
+    }
   | { readonly kind: 'os'; readonly errno: OsError['errno']; readonly syscall: string }
   | { readonly kind: 'other'; readonly detail: string };
 
@@ -57,7 +62,10 @@ export type WorkerMessage =
   | { readonly type: 'done'; readonly callId: number; readonly error: ErrorWords | undefined };
 
 export function toWords(error: unknown): ErrorWords {
-  if (isLessorError(error)) return { kind: 'lessor', code: error.code, detail: error.message };
+  if (isLessorError(error)) {
+    const { code, message: detail, hint } = error;
+    return { kind: 'lessor', code, detail, hint };
+  }
   if (isOsError(error)) return { kind: 'os', errno: error.errno, syscall: error.syscall };
   return { kind: 'other', detail: error instanceof Error ? error.message : String(error) };
 }
@@ -65,7 +73,7 @@ export function toWords(error: unknown): ErrorWords {
 export function fromWords(words: ErrorWords): Error {
   switch (words.kind) {
     case 'lessor':
-      return new LessorError(words.code, words.detail);
+      return new LessorError(words.code, words.detail, { hint: words.hint });
     case 'os':
       return new OsError(words.errno, words.syscall);
     case 'other':
