@@ -75,6 +75,18 @@ function checkWritable(place: WindowPlace): void {
   }
 }
 
+/** What a lease's end does to messages: its endpoint answers ENODEV, then it is not there. */
+const endErrnos: readonly string[] = ['ENODEV', 'EPIPE', 'ECONNRESET'];
+
+async function answered<T>(place: WindowPlace, answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!isOsError(error) || !endErrnos.includes(error.errno)) throw error;
+    throw new LessorError('WINDOW_REVOKED', `window ${place.name}`, { cause: error });
+  }
+}
+
 async function writeByMessage(
   device: VfioUserClient,
   place: WindowPlace,
@@ -83,7 +95,7 @@ async function writeByMessage(
 ): Promise<void> {
   checkOffset(place, offsetBytes);
   checkWritable(place);
-  await device.write32(place.region, place.offsetBytes + offsetBytes, value);
+  await answered(place, device.write32(place.region, place.offsetBytes + offsetBytes, value));
 }
 
 function postByMessage(
@@ -198,7 +210,7 @@ export class MessageLeaseWindow implements MessageWindow {
 
   async read32(offsetBytes: number): Promise<number> {
     checkOffset(this, offsetBytes);
-    return this.#device.read32(this.region, this.offsetBytes + offsetBytes);
+    return answered(this, this.#device.read32(this.region, this.offsetBytes + offsetBytes));
   }
 
   async write32(offsetBytes: number, value: number): Promise<void> {
