@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type Errno, OsError } from '../base/errors.js';
+import type { Errno } from '../base/errno.js';
+import { OsError } from '../base/errors.js';
 import type { VfioUserClient } from '../vfio-user/client.js';
 import { MessageLeaseWindow } from './window.js';
 

@@ -1,4 +1,6 @@
 // With a real guest: skipped, by name, where there is none in the cache.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { rootPath } from '../tools/root.js';
@@ -9,6 +11,14 @@ import { cachedVm, vmUnavailable } from './vm.js';
 const reason = vmUnavailable();
 const vm = cachedVm();
 const guestMs = 120_000;
+/** Runs a guest without end, and says which process it is once it is up. */
+const endlessGuest = `
+  import { readFileSync } from 'node:fs';
+  import { runInVm } from ${JSON.stringify(new URL('boot.js', import.meta.url).href)};
+  const children = '/proc/self/task/' + process.pid + '/children';
+  const onStdout = () => console.log('qemu', String(readFileSync(children)), 'is up');
+  await runInVm(['sh', '-c', 'echo; sleep 600'], { onStdout });
+`;
 
 function inGuest(name: string, body: () => Promise<void>): void {
   test.skipIf(reason !== undefined)(
@@ -52,6 +62,18 @@ inGuest('a kernel that crashes is no result', async () => {
   const result = await runInVm(['sh', '-c', 'echo c >/proc/sysrq-trigger'], { vm });
   expect(result).toMatchObject({ end: 'panicked', status: undefined });
   expect(result.console).toContain('Kernel panic - not syncing');
+});
+
+inGuest('a guest goes with the process that wanted it', async () => {
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', endlessGuest]);
+  let said = '';
+  child.stdout.on('data', (bytes) => {
+    said += String(bytes);
+    if (said.includes('is up')) child.kill('SIGTERM');
+  });
+  expect(await once(child, 'close')).toEqual([null, 'SIGTERM']);
+  const guestPid = Number(/qemu (\d+)/.exec(said)?.[1]);
+  expect(() => process.kill(guestPid, 0)).toThrow('ESRCH');
 });
 
 inGuest('a command that takes too long is ended with its guest', async () => {

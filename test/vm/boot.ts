@@ -250,6 +250,34 @@ export class Guest {
   }
 }
 
+const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** A signal that ends this process takes its guest along, which would go on for an hour. */
+class GuestEnding implements Disposable {
+  #guest: Guest | undefined;
+  #signal: NodeJS.Signals | undefined;
+  readonly #take = (signal: NodeJS.Signals): void => {
+    this.#signal = signal;
+    this.#guest?.kill();
+  };
+
+  constructor() {
+    for (const signal of endSignals) process.on(signal, this.#take);
+  }
+
+  with(guest: Guest): Promise<VmResult> {
+    this.#guest = guest;
+    if (this.#signal !== undefined) guest.kill();
+    return guest.result;
+  }
+
+  /** After everything else is gone: now this process ends as it was told to. */
+  [Symbol.dispose](): void {
+    for (const signal of endSignals) process.off(signal, this.#take);
+    if (this.#signal !== undefined) process.kill(process.pid, this.#signal);
+  }
+}
+
 /**
  * Runs a command in a guest, as root, on the checkout as it is on the host.
  *
@@ -262,8 +290,9 @@ export async function runInVm(
 ): Promise<VmResult> {
   const { say = () => undefined, mqdma = false, ...rest } = options;
   const vm = options.vm ?? (await prepareVm({ say }));
-  if (mqdma === false) return new Guest(vm, command, rest).result;
-  if (mqdma !== true) return new Guest(vm, command, { ...rest, mqdma }).result;
+  using ending = new GuestEnding();
+  if (mqdma === false) return await ending.with(new Guest(vm, command, rest));
+  if (mqdma !== true) return await ending.with(new Guest(vm, command, { ...rest, mqdma }));
   await using served = await startServedMqdma();
-  return await new Guest(vm, command, { ...rest, mqdma: served }).result;
+  return await ending.with(new Guest(vm, command, { ...rest, mqdma: served }));
 }
