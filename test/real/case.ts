@@ -1,5 +1,6 @@
 // What a case is, how it is told of, and which kernels it is for.
 import type { KernelFlavour } from '../vm/kernel-recipe.js';
+import type { ServedMqdma } from '../vm/served-mqdma.js';
 
 export type Outcome = 'passed' | 'failed' | 'skipped';
 
@@ -18,12 +19,16 @@ export interface RealCase<Stage> {
   readonly name: string;
   /** Default: every kernel. */
   readonly kernels?: readonly KernelFlavour[];
+  /** When it hangs. Default: `caseMsMax`. */
+  readonly msMax?: number;
   run(stage: Stage): Promise<void>;
 }
 
 /** Cases that share a guest: one boot for each kernel. */
 export interface CaseGroup {
   readonly name: string;
+  /** On the host: serves what the guest has instead of an mqdma. */
+  readonly serveDevice?: () => Promise<ServedMqdma>;
   /** Names of its cases for a kernel, the group's name first. */
   names(flavour: KernelFlavour): readonly string[];
   /** In the guest: runs those that are chosen, and reports each. */

@@ -185,7 +185,9 @@ export class FunctionStage implements GroupStage {
     try {
       await soon('every slice is free', async () => {
         const [leases, { slices, quarantined }] = [await control.leases(), await control.info()];
-        if (quarantined.length > 0) throw new Error(`in quarantine: ${quarantined.join(', ')}`);
+        if (quarantined.length > 0) {
+          throw new Error(`in quarantine: ${quarantined.join(', ')}; ${process.stderr}`);
+        }
         const isFree = leases.length === 0 && slices.every(({ state }) => state === 'free');
         return isFree ? true : undefined;
       });

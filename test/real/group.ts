@@ -15,10 +15,10 @@ export interface GroupStage extends AsyncDisposable {
   settle(): Promise<void>;
 }
 
-async function inTime(work: Promise<void>): Promise<void> {
+async function inTime(work: Promise<void>, msMax: number): Promise<void> {
   const stop = new AbortController();
-  const late = sleep(caseMsMax, undefined, { signal: stop.signal }).then(() => {
-    throw new Error(`not done in ${caseMsMax / 1000} s`);
+  const late = sleep(msMax, undefined, { signal: stop.signal }).then(() => {
+    throw new Error(`not done in ${msMax / 1000} s`);
   });
   late.catch(() => undefined);
   try {
@@ -28,9 +28,9 @@ async function inTime(work: Promise<void>): Promise<void> {
   }
 }
 
-async function problemOf(work: () => Promise<void>): Promise<unknown> {
+async function problemOf(work: () => Promise<void>, msMax = caseMsMax): Promise<unknown> {
   try {
-    await inTime(work());
+    await inTime(work(), msMax);
     return undefined;
   } catch (error) {
     return error;
@@ -47,12 +47,18 @@ function outcomeOf(problem: unknown, remark: string): Pick<CaseReport, 'outcome'
   return { outcome: 'failed', detail: described(problem) };
 }
 
-/** @param open - Makes the stage; when it fails, every case of the group has failed. */
-export function caseGroup<Stage extends GroupStage>(
-  name: string,
-  open: (flavour: KernelFlavour) => Promise<Stage>,
-  cases: readonly RealCase<Stage>[],
-): CaseGroup {
+interface GroupParts<Stage> extends Pick<CaseGroup, 'name' | 'serveDevice'> {
+  readonly cases: readonly RealCase<Stage>[];
+  /** Makes the stage; when it fails, every case of the group has failed. */
+  open(flavour: KernelFlavour): Promise<Stage>;
+}
+
+export function caseGroup<Stage extends GroupStage>({
+  name,
+  open,
+  cases,
+  serveDevice,
+}: GroupParts<Stage>): CaseGroup {
   const casesFor = (flavour: KernelFlavour) =>
     cases.filter(({ kernels }) => kernels?.includes(flavour) ?? true);
   const fullName = (one: RealCase<Stage>): string => `${name}: ${one.name}`;
@@ -64,7 +70,7 @@ export function caseGroup<Stage extends GroupStage>(
       opened = await stage;
       await opened.begin();
       await one.run(opened);
-    });
+    }, one.msMax);
     // What a failed case left is no news, but the next one wants a clean stage.
     const left = await problemOf(async () => opened?.settle());
     problem ??= left;
@@ -78,6 +84,7 @@ export function caseGroup<Stage extends GroupStage>(
 
   return {
     name,
+    ...(serveDevice === undefined ? {} : { serveDevice }),
     names: (flavour) => casesFor(flavour).map(fullName),
     async run(flavour, isChosen, report) {
       const mine = casesFor(flavour).filter((one) => isChosen(fullName(one)));

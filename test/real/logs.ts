@@ -14,13 +14,18 @@ export function kernelLines(): readonly string[] {
 
 /** A place in the kernel's log, to read on from. */
 export class KernelLog {
-  #seen = kernelLines().at(-1);
+  #lines = kernelLines();
 
   /** Faults of the IOMMU since the last call. */
   takeFaults(): readonly string[] {
+    const before = this.#lines;
     const lines = kernelLines();
-    const from = this.#seen === undefined ? 0 : lines.lastIndexOf(this.#seen) + 1;
-    this.#seen = lines.at(-1);
+    this.#lines = lines;
+    // Lines have no time in them and come again: only their number tells an old one from a new one,
+    // until the oldest are dropped.
+    const last = before.at(-1) ?? '';
+    const isWhole = lines[before.length - 1] === last;
+    const from = isWhole ? before.length : lines.lastIndexOf(last) + 1;
     return lines.slice(from).filter((line) => faultLine.test(line));
   }
 }

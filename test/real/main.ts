@@ -7,6 +7,7 @@ import { rootPath } from '../tools/root.js';
 import { runInVm, type VmResult } from '../vm/boot.js';
 import { lastLines, panicIn } from '../vm/console.js';
 import { type KernelFlavour, kernelFlavours } from '../vm/kernel-recipe.js';
+import { startServedMqdma } from '../vm/served-mqdma.js';
 import { VmUnavailable } from '../vm/unavailable.js';
 import { prepareVm, type Vm } from '../vm/vm.js';
 import type { CaseGroup, CaseReport } from './case.js';
@@ -61,9 +62,10 @@ async function runGroup(vm: Vm, flavour: KernelFlavour, group: CaseGroup): Promi
   if (names.length === 0) return;
   const missing = new Set(names);
   const guest = rootPath('dist/test/real/guest.js');
+  await using mqdma = await (group.serveDevice ?? startServedMqdma)();
   const result = await runInVm([process.execPath, guest, flavour, group.name, ...words], {
     vm,
-    mqdma: true,
+    mqdma,
     timeoutMs: guestMsMax,
     onStdout: reportReader((report) => {
       missing.delete(report.name);

@@ -1,5 +1,5 @@
-// What every PciFunction does, over a function of the kernel: in the guest that main.ts beside this
-// file boots, once for each way to open it.
+// What every PciFunction does, over a function of the kernel: in the guest that `npm run
+// test:vm contracts` boots, once for each way to open it.
 import { describe, it } from 'vitest';
 import { pciFunctionContract } from '../../../src/function/testing/function-contract.js';
 import { addressVariable, kernelVariable } from './guest-variables.js';
@@ -10,7 +10,7 @@ const isPatched = process.env[kernelVariable] === 'patched';
 
 if (address === undefined) {
   describe('function of the kernel', () => {
-    it.skip(`needs a guest with a device: node ${import.meta.dirname}/main.js`, () => undefined);
+    it.skip('needs a guest with a device: npm run test:vm contracts', () => undefined);
   });
 } else {
   const traits = {

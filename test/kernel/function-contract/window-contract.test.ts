@@ -1,5 +1,5 @@
 // What every Window does, over a function of the kernel: mediated on a stock kernel, of dma-bufs on
-// a patched one. In the guest that main.ts beside this file boots.
+// a patched one. In the guest that `npm run test:vm contracts` boots.
 import { describe, it } from 'vitest';
 import type { CounterFixture } from '../../../src/function/testing/counter-fixture.js';
 import { windowContract } from '../../../src/function/testing/window-contract.js';
@@ -17,7 +17,7 @@ async function createFixture(at: string): Promise<CounterFixture> {
 
 if (address === undefined) {
   describe('window of a function of the kernel', () => {
-    it.skip(`needs a guest with a device: node ${import.meta.dirname}/main.js`, () => undefined);
+    it.skip('needs a guest with a device: npm run test:vm contracts', () => undefined);
   });
 } else {
   const traits = {

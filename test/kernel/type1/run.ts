@@ -33,6 +33,7 @@ async function runCases(
     say(failure === undefined ? `ok ${name}` : `NOT OK ${name}: ${failure}`);
     if (failure !== undefined) failures.push(`${name}: ${failure}`);
   }
+  say(`${cases.length - failures.length} of ${cases.length} held`);
   return failures;
 }
 

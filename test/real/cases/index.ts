@@ -3,6 +3,7 @@ import type { CaseGroup, RealCase } from '../case.js';
 import { FunctionStage } from '../function-stage.js';
 import { caseGroup } from '../group.js';
 import { type Underside, undersides } from '../underside.js';
+import { contractGroup } from './contracts.js';
 import { endCases } from './ends.js';
 import { boundsCases, iommuCases } from './faults.js';
 import { functionLifeCases } from './function-life.js';
@@ -16,11 +17,12 @@ function casesOf({ device, address }: Underside): readonly RealCase<FunctionStag
 
 export const groups: readonly CaseGroup[] = [
   ...undersides.map((underside) =>
-    caseGroup(
-      underside.name,
-      (flavour) => FunctionStage.open(underside, flavour),
-      casesOf(underside),
-    ),
+    caseGroup({
+      name: underside.name,
+      open: (flavour) => FunctionStage.open(underside, flavour),
+      cases: casesOf(underside),
+    }),
   ),
+  contractGroup,
   programGroup,
 ];
