@@ -6,6 +6,11 @@ import type { Fd } from '../os/fd.js';
 export class LeaseInterrupt implements Disposable {
   /** Of the lease's vectors, from 0. */
   readonly index: number;
+  /**
+   * Settles when the device signals it: what fires before is lost. Clients whose device takes no
+   * second look for them wait for it before they have it fire. Never rejects.
+   */
+  readonly bound: Promise<void>;
   readonly #events: EventOs;
   readonly #clock: Clock;
   readonly #fd: Fd;
@@ -25,7 +30,7 @@ export class LeaseInterrupt implements Disposable {
     this.index = index;
     this.#fd = fd;
     // What fired before the binding was lost: whoever waits by then looks once more.
-    bound.then(
+    this.bound = bound.then(
       () => this.#becomeBound(),
       () => this.end(),
     );

@@ -11,20 +11,44 @@ import { disableIrqs, noEventFd, setTriggers } from './interrupts-set.js';
 import type { VfioDevice } from './types.js';
 
 /**
- * Enables as many vectors as the system can give, up to `count`, none bound.
+ * Enables as many vectors as the system can give, up to `count`.
  *
+ * @param idle - What each of them rings.
  * @returns How many.
  * @throws OsError when there is none to be had
  */
-async function enableVectors(device: VfioDevice, index: number, count: number): Promise<number> {
+async function enableVectors(
+  device: VfioDevice,
+  index: number,
+  count: number,
+  idle: number,
+): Promise<number> {
   let wanted = Math.min(count, limits.vectorsPerLeaseMax);
   for (;;) {
-    const given = await setTriggers(device, index, 0, new Array<number>(wanted).fill(noEventFd));
+    const given = await setTriggers(device, index, 0, new Array<number>(wanted).fill(idle));
     if (given === 0) return wanted;
     // Told how many there are, of which others may take some before we ask again.
     wanted = Math.min(given, wanted - 1);
     if (wanted === 0) return 0;
   }
+}
+
+/**
+ * What a vector rings that is bound to nobody. One of MSI-X is masked then, and takes nothing from
+ * the system. MSI often cannot be masked: the kernel clears the address of its message instead, and
+ * the device, still enabled, would write to address 0 whenever it fires. So it goes on to ring.
+ *
+ * @see linux kernel/irq/msi.c `msi_domain_deactivate`
+ */
+function idleNumber(index: number, sink: Fd): number {
+  return index === VFIO_PCI_MSIX_IRQ_INDEX ? noEventFd : sink.number;
+}
+
+interface VectorParts {
+  readonly device: VfioDevice;
+  readonly events: EventOs;
+  readonly index: number;
+  readonly sink: Fd;
 }
 
 /**
@@ -44,9 +68,10 @@ export class VectorInterrupts implements VfioInterrupts {
   readonly #sink: Fd;
   #disposing: Promise<void> | undefined;
 
-  private constructor(device: VfioDevice, events: EventOs, index: number, count: number) {
+  private constructor(parts: VectorParts, count: number) {
+    const { device, events, index, sink } = parts;
     this.#device = device;
-    this.#sink = events.createEventFd();
+    this.#sink = sink;
     this.#events = events;
     this.#index = index;
     this.#bound = new Array<Fd | undefined>(count).fill(undefined);
@@ -62,14 +87,20 @@ export class VectorInterrupts implements VfioInterrupts {
     index: number,
     count: number,
   ): Promise<VectorInterrupts | undefined> {
-    const enabled = await enableVectors(device, index, count);
-    if (enabled === 0) return undefined;
+    const sink = events.createEventFd();
     try {
-      return new VectorInterrupts(device, events, index, enabled);
+      const enabled = await enableVectors(device, index, count, idleNumber(index, sink));
+      if (enabled > 0) return new VectorInterrupts({ device, events, index, sink }, enabled);
     } catch (error) {
-      await disableIrqs(device, index);
+      sink.close();
       throw error;
     }
+    sink.close();
+    return undefined;
+  }
+
+  get #idle(): number {
+    return idleNumber(this.#index, this.#sink);
   }
 
   get kind(): 'msi-x' | 'msi' {
@@ -103,9 +134,10 @@ export class VectorInterrupts implements VfioInterrupts {
     const previous = this.#bound[vector];
     if (target === undefined && previous === undefined) return;
     try {
-      // A message that came while nobody was bound was kept, by the device or the kernel, and is
-      // delivered to whoever binds first: not to one whom it does not concern.
-      if (previous === undefined) await this.#ring(vector, this.#sink);
+      // A message that came while the vector was masked was kept, by the device or the kernel, and
+      // is delivered to whoever binds first: not to one whom it does not concern.
+      const wasMasked = previous === undefined && this.#idle === noEventFd;
+      if (wasMasked) await this.#ring(vector, this.#sink);
       await this.#ring(vector, target);
     } catch (error) {
       target?.close();
@@ -121,7 +153,7 @@ export class VectorInterrupts implements VfioInterrupts {
   }
 
   async #ring(vector: number, target: Fd | undefined): Promise<void> {
-    await setTriggers(this.#device, this.#index, vector, [target?.number ?? noEventFd]);
+    await setTriggers(this.#device, this.#index, vector, [target?.number ?? this.#idle]);
   }
 
   async #dispose(): Promise<void> {

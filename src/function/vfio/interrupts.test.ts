@@ -108,6 +108,21 @@ describe('vectors', () => {
     expect(device.enabledCount).toBe(9);
   });
 
+  it('of MSI, which cannot be masked, ring for nobody rather than write to memory', async () => {
+    const device = deviceWith(msi);
+    await using interrupts = await openInterrupts(device, parts);
+    const { own, given } = pair();
+    using _own = own;
+    device.fire(1);
+    await interrupts.bind(1, given);
+    device.fire(1);
+    expect(events.drain(own)).toBe(1n);
+    await interrupts.bind(1, undefined);
+    device.fire(1);
+    expect(events.drain(own)).toBe(0n);
+    expect(device.strayWriteCount).toBe(0);
+  });
+
   it('change hands, and the first target is closed', async () => {
     const device = deviceWith(msi);
     await using interrupts = await openInterrupts(device, parts);

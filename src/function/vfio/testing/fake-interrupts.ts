@@ -17,6 +17,7 @@ import {
   VFIO_IRQ_SET_DATA_EVENTFD,
   VFIO_IRQ_SET_DATA_NONE,
   VFIO_PCI_INTX_IRQ_INDEX,
+  VFIO_PCI_MSI_IRQ_INDEX,
   vfioIrqSet,
 } from '../../../uapi/vfio.js';
 import type { VfioDevice, VfioIrq } from '../types.js';
@@ -50,6 +51,8 @@ export class FakeInterrupts implements VfioDevice {
   isGone = false;
   unmaskCount = 0;
   callCount = 0;
+  /** Messages of MSI without a trigger: written to address 0, as memory. */
+  strayWriteCount = 0;
 
   constructor(given: readonly FakeIrq[]) {
     this.#given = given;
@@ -75,10 +78,11 @@ export class FakeInterrupts implements VfioDevice {
     this.#failures.push(...failures);
   }
 
-  /** The device sends the message of a vector; one that nobody takes is kept, as Linux does. */
+  /** The device sends the message of a vector; one of MSI-X that nobody takes is kept, as Linux does. */
   fire(vector: number): void {
     const fd = this.#triggers.get(vector);
     if (fd !== undefined) this.#signaller.signal(fd.number);
+    else if (this.#enabled?.index === VFIO_PCI_MSI_IRQ_INDEX) this.strayWriteCount += 1;
     else this.#kept.add(vector);
   }
 
