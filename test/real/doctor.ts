@@ -1,8 +1,9 @@
 // In the virtual machine: EDU bound, examined and given back by the command line, against what the
 // machine is known to have.
 //   npm run vm -- --kernel stock -- node dist/test/real/doctor.js stock
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
 import { isDeepStrictEqual } from 'node:util';
 import type { Check, DoctorReport } from '../../src/doctor/check.js';
 import { rootPath } from '../tools/root.js';
@@ -50,9 +51,17 @@ interface Ended {
   readonly stderr: string;
 }
 
-function lessor(...words: string[]): Ended {
-  const all = [rootPath('bin/lessor.js'), ...words];
-  return spawnSync(process.execPath, all, { encoding: 'utf8' });
+/** Its start takes seconds here: what can run beside others does. */
+async function run(program: string, words: readonly string[]): Promise<Ended> {
+  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const closed = once(child, 'close') as Promise<[number | null]>;
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  const [status] = await closed;
+  return { status, stdout, stderr };
+}
+
+function lessor(...words: string[]): Promise<Ended> {
+  return run(process.execPath, [rootPath('bin/lessor.js'), ...words]);
 }
 
 const complaints: string[] = [];
@@ -67,11 +76,13 @@ function expectRefused(what: string, { status, stderr }: Ended, wanted: number, 
   if (!stderr.includes(words)) complaints.push(`${what}: ${stderr}, without ${words}`);
 }
 
-function doctor(...words: string[]): {
+interface Examined {
   readonly status: number | null;
   readonly report: DoctorReport;
-} {
-  const { status, stdout, stderr } = lessor('doctor', '--json', ...words);
+}
+
+async function doctor(...words: string[]): Promise<Examined> {
+  const { status, stdout, stderr } = await lessor('doctor', '--json', ...words);
   expectEqual('words of the doctor on stderr', stderr, '');
   return { status, report: JSON.parse(stdout) as DoctorReport };
 }
@@ -83,16 +94,18 @@ function expectValues(what: string, checks: readonly Check[], known: Values): vo
 }
 
 /** A function of the host: refused, and nothing about it changed. */
-function refusals(): void {
-  expectRefused('no address', lessor('bind', '05'), 2, 'INVALID_ARGUMENT');
-  expectRefused('no function', lessor('bind', '00:17.0'), 3, 'FUNCTION_GONE');
-  const busy = lessor('bind', '00:02.0');
+async function refusals(): Promise<void> {
+  const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath];
+  const [short, absent, busy, denied] = await Promise.all([
+    lessor('bind', '05'),
+    lessor('bind', '00:17.0'),
+    lessor('bind', '00:02.0'),
+    run('setpriv', [...nobody, rootPath('bin/lessor.js'), 'bind', edu]),
+  ]);
+  expectRefused('no address', short, 2, 'INVALID_ARGUMENT');
+  expectRefused('no function', absent, 3, 'FUNCTION_GONE');
   expectRefused('a mounted folder', busy, 5, 'shared folder share is mounted');
-  const words = ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath];
-  const nobody = spawnSync('setpriv', [...words, rootPath('bin/lessor.js'), 'bind', edu], {
-    encoding: 'utf8',
-  });
-  expectRefused('not root', nobody, 4, 'DENIED');
+  expectRefused('not root', denied, 4, 'DENIED');
 }
 
 /** Somebody has it open: told, and neither examined nor taken away. */
@@ -101,26 +114,24 @@ async function inUse(node: string): Promise<void> {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   await once(holder.stdout, 'data');
-  const { status, report } = doctor(edu);
+  const [{ status, report }, refused] = await Promise.all([doctor(edu), lessor('unbind', edu)]);
   const use = report.functions[0]?.checks.find(({ id }) => id === 'use');
   expectEqual('in use', [status, use?.value, use?.verdict], [0, 'in-use', 'warn']);
-  const refused = lessor('unbind', edu);
   expectRefused('unbind while open', refused, 5, `(pid ${holder.pid})`);
   holder.kill('SIGKILL');
   await once(holder, 'exit');
 }
 
 async function main(flavour: KernelFlavour): Promise<void> {
-  const before = doctor(edu);
+  const [before] = await Promise.all([doctor(edu), refusals()]);
   const driver = before.report.functions[0]?.checks.find(({ id }) => id === 'driver');
   expectEqual('unbound', [before.status, driver?.verdict], [1, 'fail']);
   expectValues('machine', before.report.machine, knownMachine);
   const linux = before.report.machine.find(({ id }) => id === 'linux')?.value;
   expectEqual('linux', linux, execFileSync('uname', ['-r'], { encoding: 'utf8' }).trim());
-  refusals();
-  const { stdout } = lessor('bind', edu, '--json');
+  const { stdout } = await lessor('bind', edu, '--json');
   const [bound] = (JSON.parse(stdout) as { functions: { node: string }[] }).functions;
-  const after = doctor();
+  const after = await doctor();
   expectEqual(
     'functions',
     after.report.functions.map(({ address }) => address),
@@ -129,7 +140,7 @@ async function main(flavour: KernelFlavour): Promise<void> {
   expectValues('EDU', after.report.functions[0]?.checks ?? [], knownEdu(flavour));
   expectEqual('bound', [after.status, after.report.ok], [0, true]);
   await inUse(bound?.node ?? '');
-  const back = JSON.parse(lessor('unbind', edu, '--json').stdout) as unknown;
+  const back = JSON.parse((await lessor('unbind', edu, '--json')).stdout) as unknown;
   expectEqual('unbind', back, { functions: [{ address: edu, driver: null, changed: true }] });
   for (const complaint of complaints) tell(`WRONG: ${complaint}`);
   tell(complaints.length === 0 ? `doctor: true of the ${flavour} kernel` : 'doctor: not true');
