@@ -78,7 +78,7 @@ export class FakeInterrupts implements VfioDevice {
     this.#failures.push(...failures);
   }
 
-  /** The device sends the message of a vector. One of MSI-X that nobody takes is kept, as by Linux. */
+  /** The device sends the message of a vector. One of MSI-X that nobody takes is kept. */
   fire(vector: number): void {
     const fd = this.#triggers.get(vector);
     if (fd !== undefined) this.#signaller.signal(fd.number);
