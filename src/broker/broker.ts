@@ -102,6 +102,7 @@ class WiredBroker implements Broker {
         allowCooperative: switches?.allowCooperative ?? false,
         allowUnsealedMemory: switches?.allowUnsealedMemory ?? false,
         forceDmaBufWindows: switches?.forceDmaBufWindows ?? false,
+        allowProcess: switches?.allowProcess ?? false,
         faultInjection: switches?.faultInjection ?? false,
       },
       deadlines: { ...defaultDeadlines, ...options.deadlines },

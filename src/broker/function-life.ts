@@ -105,7 +105,9 @@ export class FunctionLife {
       throw new LessorError('FUNCTION_GONE', why);
     }
     onEpoch();
-    for (const lease of book.live) lease.dispatch({ type: 'quarantineReleased' });
+    // Whoever still has the device itself has it after the reset, too.
+    const free = book.live.filter((lease) => !lease.resources.isHeld);
+    for (const lease of free) lease.dispatch({ type: 'quarantineReleased' });
     granter.hold(false);
     hub.publish({ type: 'reset', reason, outcome: `epoch ${context.epoch}` });
     return context.epoch;

@@ -2,10 +2,10 @@
 import { assert, LessorError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { RunningDriver, Slice } from '../driver/types.js';
-import type { WindowTraits } from '../function/types.js';
 import { type Aperture, type IovaRange, IovaWindows } from '../lease/iova-windows.js';
 import { PasidPool } from '../lease/pasid-pool.js';
 import { type Fit, type Waiter, WaitQueue } from '../lease/wait-queue.js';
+import type { Fd } from '../os/fd.js';
 import { decide, isAlone } from '../policy/decide.js';
 import type {
   AcquireRequest,
@@ -14,12 +14,12 @@ import type {
   LeaseTerms as PolicyTerms,
 } from '../policy/types.js';
 import type { BrokerContext } from './context.js';
+import { HolderProcess } from './holder-process.js';
 import type { Inventory } from './inventory.js';
-import { isServed } from './isolation.js';
-import { layoutOf, windowsOf } from './layout.js';
 import { BrokerLease } from './lease.js';
 import { leaseAperture } from './lease-aperture.js';
 import type { LeaseBook } from './lease-book.js';
+import { layoutFor, type OfferFacts, offerOf } from './slice-offer.js';
 
 interface Waiting extends Waiter {
   readonly request: AcquireRequest;
@@ -27,8 +27,12 @@ interface Waiting extends Waiter {
   readonly refuse: (error: LessorError) => void;
 }
 
-/** Memory that stands in for registers. */
-const plainWindows: WindowTraits = { direct: false, harmful: false, combining: false };
+/** Who asks, by name and by descriptor. */
+export interface Applicant {
+  readonly peer: PeerFacts;
+  /** Of the peer. Not owned; open until the request is answered. */
+  readonly pidfd: Fd;
+}
 
 export class Granter {
   readonly #context: BrokerContext;
@@ -115,13 +119,17 @@ export class Granter {
    * @throws LessorError what policy says; `NO_FREE_SLICE` naming the holders; `DRIVER_FAILED`;
    *   `FUNCTION_GONE`, `BROKER_GONE`.
    */
-  async acquire(request: AcquireRequest, peer: PeerFacts, gone: AbortSignal): Promise<BrokerLease> {
+  async acquire(
+    request: AcquireRequest,
+    applicant: Applicant,
+    gone: AbortSignal,
+  ): Promise<BrokerLease> {
     if (this.#closed !== undefined) throw this.#closed;
     const candidates = this.#inventory.candidates({
       ...(request.kind === undefined ? {} : { kind: request.kind }),
       ...(request.slice === undefined ? {} : { slice: request.slice }),
     });
-    const verdict = decide(request, this.#factsFor(peer, candidates));
+    const verdict = decide(request, this.#factsFor(applicant.peer, candidates));
     if ('deny' in verdict) {
       const { code, detail, hint } = verdict;
       throw new LessorError(code, detail, hint === undefined ? {} : { hint });
@@ -129,8 +137,8 @@ export class Granter {
     const slice = this.#mayOvertake(request) ? this.#freeSlice(request) : undefined;
     const lease =
       slice === undefined
-        ? await this.#wait(request, verdict.terms, peer, gone)
-        : this.#make(slice, verdict.terms, peer);
+        ? await this.#wait(request, verdict.terms, applicant, gone)
+        : this.#make(slice, verdict.terms, applicant);
     const stop = (): void => {
       lease.dispatch({ type: 'holderGone' });
     };
@@ -183,7 +191,7 @@ export class Granter {
   #wait(
     request: AcquireRequest,
     terms: PolicyTerms,
-    peer: PeerFacts,
+    applicant: Applicant,
     gone: AbortSignal,
   ): Promise<BrokerLease> {
     if (terms.waitMs === 0 || gone.aborted) throw this.#busyError(request);
@@ -203,7 +211,7 @@ export class Granter {
       const serve = (slice: Slice): void => {
         stopWaiting();
         try {
-          resolve(this.#make(slice, terms, peer));
+          resolve(this.#make(slice, terms, applicant));
         } catch (error) {
           reject(error);
         }
@@ -211,7 +219,8 @@ export class Granter {
       const timer = this.#context.os.clock.after(terms.waitMs, giveUp);
       gone.addEventListener('abort', giveUp, { once: true });
       try {
-        this.#queue.add({ id, uid: peer.uid, priority: terms.priority, request, serve, refuse });
+        const { uid } = applicant.peer;
+        this.#queue.add({ id, uid, priority: terms.priority, request, serve, refuse });
       } catch (error) {
         stopWaiting();
         reject(error);
@@ -235,27 +244,16 @@ export class Granter {
   }
 
   #factsFor(peer: PeerFacts, candidates: readonly Slice[]): Facts {
-    const { fn, switches, os } = this.#context;
+    const { switches, os } = this.#context;
     const [slice] = candidates;
     assert(slice !== undefined, 'candidates are never empty');
-    const mappable = slice.windows.every((window) => window.mappable);
+    const { uid: brokerUid, pid: brokerPid } = os.processes;
     return {
       peer,
-      brokerUid: os.processes.uid,
+      brokerUid,
+      brokerPid,
       switches,
-      offer: {
-        isolation: this.#driver.isolation,
-        served: isServed(fn.info),
-        revocations: mappable ? ['kernel', 'mediated'] : ['mediated'],
-        windows: fn.info.windows ?? plainWindows,
-        vectors: slice.vectors.length,
-        iovaPageBytes: fn.info.iovaPageBytes,
-        apertureBytes: this.#aperture.end - this.#aperture.start,
-        windowBytes: slice.windows.reduce(
-          (sum, window) => sum + (window.mappable ? window.lengthBytes : 0),
-          0,
-        ),
-      },
+      offer: offerOf(slice, this.#offerFacts, this.#driver.isolation, this.#aperture),
       usage: {
         leasesOfUid: this.#book.countOf(peer.uid) + this.#queue.countOf(peer.uid),
         orphanBytesOfUid: this.#book.orphanBytesOf(peer.uid),
@@ -265,9 +263,11 @@ export class Granter {
     };
   }
 
-  #make(slice: Slice, terms: PolicyTerms, peer: PeerFacts): BrokerLease {
+  /** @throws LessorError `QUOTA_EXCEEDED`; OsError EMFILE */
+  #make(slice: Slice, terms: PolicyTerms, { peer, pidfd }: Applicant): BrokerLease {
     const { os } = this.#context;
     const { pasid, iovaWindow } = this.#pickAddresses(terms, peer.uid);
+    const holder = this.#holderOf(terms, pidfd, iovaWindow);
     const id = os.randomHex(16);
     const vectorList = slice.vectors.slice(0, terms.vectors);
     const lease = new BrokerLease(
@@ -276,7 +276,7 @@ export class Granter {
         ...terms,
         id,
         slice,
-        layout: layoutOf(windowsOf(slice.windows, this.#context.fn.info), vectorList.length),
+        layout: layoutFor(slice, this.#offerFacts, terms.revocation, vectorList.length),
         uid: peer.uid,
         pid: peer.pid,
         mapped: terms.revocation !== 'mediated',
@@ -294,11 +294,32 @@ export class Granter {
           if (pasid !== undefined) this.#pasids.quarantine(pasid);
         },
       },
+      holder,
     );
     this.#inventory.lease(slice, id);
     this.#book.add(lease);
     lease.dispatch({ type: 'grant' });
     return lease;
+  }
+
+  get #offerFacts(): OfferFacts {
+    const { fn, os } = this.#context;
+    return { info: fn.info, pageBytes: os.memory.pageBytes };
+  }
+
+  /** The process that gets the device, for a lease of it. No such lease has a PASID. */
+  #holderOf(
+    { revocation }: PolicyTerms,
+    pidfd: Fd,
+    iovaWindow: IovaRange,
+  ): HolderProcess | undefined {
+    if (revocation !== 'process') return undefined;
+    try {
+      return new HolderProcess({ ...this.#context, pidfd });
+    } catch (error) {
+      this.#iovas.free(iovaWindow);
+      throw error;
+    }
   }
 
   #pickAddresses(

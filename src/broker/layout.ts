@@ -3,14 +3,15 @@
 // Writable windows of function BAR n stand one behind the other in virtual BAR n; each read-only
 // window takes the lowest BAR that is left, and so do the writable ones of a BAR that may combine
 // writes; MSI-X table and PBA take the highest that is left. One region has one backing that can be
-// mapped, hence one descriptor, with one kind of memory.
+// mapped, hence one descriptor, with one kind of memory. Where the descriptor is that of the device,
+// each window stays where it is in the function's BAR.
 import { LessorError } from '../base/errors.js';
 import type { WindowMemory } from '../base/labels.js';
 import { limits } from '../base/limits.js';
 import { powerOfTwoAtLeast, roundUp } from '../base/units.js';
 import { encodeWindowCapability } from '../device/window-capability.js';
 import type { WindowSpec } from '../driver/types.js';
-import type { BackingSpec, FunctionInfo } from '../function/types.js';
+import type { BackingSpec, FunctionInfo, WindowRange } from '../function/types.js';
 
 export const barCount = 6;
 /** Smallest BAR shown: a page, so that every one can be mapped. */
@@ -33,8 +34,10 @@ export interface VirtualRegion {
   readonly lengthBytes: number;
   readonly windows: readonly PlacedWindow[];
   readonly writable: boolean;
-  /** The backing that clients map from offset 0 on; absent: by message alone. */
+  /** The backing that clients map; absent: by message alone. */
   readonly mappedBacking: number | undefined;
+  /** What of the region they map. */
+  readonly areas: readonly WindowRange[];
   readonly mappedBytes: number;
 }
 
@@ -95,10 +98,23 @@ function groupsOf(windows: readonly WindowSpec[]): { fixed: Group[]; others: Gro
   return { fixed: all.filter(isFixed), others: all.filter((group) => !isFixed(group)) };
 }
 
+/** One behind the other, or each where it is in the function's BAR. */
+export type Packing = 'packed' | 'in place';
+
+const rangeOf = ({ offsetBytes, lengthBytes }: WindowRange): WindowRange => ({
+  offsetBytes,
+  lengthBytes,
+});
+
 class Builder {
   readonly backings: BackingSpec[] = [];
   readonly windows: PlacedWindow[] = [];
   readonly regions: (VirtualRegion | undefined)[] = Array.from({ length: barCount });
+  readonly #packing: Packing;
+
+  constructor(packing: Packing) {
+    this.#packing = packing;
+  }
 
   place(index: number, group: Group): void {
     // What can be mapped comes first: offsets in the region and in the descriptor then agree.
@@ -106,7 +122,9 @@ class Builder {
     const byMessage = group.specs.filter((spec) => !spec.mappable);
     const placed: PlacedWindow[] = [];
     let endBytes = this.#placeBacking(index, group, mappable, 0, placed);
-    const mappedBytes = endBytes;
+    const mappedBytes = mappable.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0);
+    const packed = [{ offsetBytes: 0, lengthBytes: mappedBytes }];
+    const areas = this.#packing === 'packed' ? packed : mappable.map(rangeOf);
     const mappedBacking = mappable.length > 0 ? this.backings.length - 1 : undefined;
     endBytes = this.#placeBacking(index, group, byMessage, endBytes, placed);
     this.windows.push(...placed);
@@ -116,6 +134,7 @@ class Builder {
       windows: placed,
       writable: group.access === 'read-write',
       mappedBacking,
+      areas: mappable.length > 0 ? areas : [],
       mappedBytes,
     };
   }
@@ -129,23 +148,26 @@ class Builder {
   ): number {
     if (specs.length === 0) return startBytes;
     let at = 0;
+    let endBytes = startBytes;
     for (const spec of specs) {
+      const offsetBytes = this.#packing === 'packed' ? startBytes + at : spec.offsetBytes;
       placed.push({
         spec,
         region,
-        offsetBytes: startBytes + at,
+        offsetBytes,
         backing: this.backings.length,
         backingOffsetBytes: at,
       });
       at += spec.lengthBytes;
+      endBytes = Math.max(endBytes, offsetBytes + spec.lengthBytes);
     }
     this.backings.push({
       region: group.functionRegion,
-      ranges: specs.map(({ offsetBytes, lengthBytes }) => ({ offsetBytes, lengthBytes })),
+      ranges: specs.map(rangeOf),
       access: group.access,
       ...(group.memory === 'device' ? {} : { memory: group.memory }),
     });
-    return startBytes + at;
+    return endBytes;
   }
 
   freeBar(order: 'lowest' | 'highest'): number {
@@ -163,13 +185,18 @@ class Builder {
  * Lays the windows of a slice out as the BARs of a lease.
  *
  * @param vectorCount - Vectors that the lease gets; 0: no MSI-X.
+ * @param packing - `in place` for whoever has the device itself.
  * @throws LessorError `DRIVER_INVALID`: more than six BARs, or a window list over 128 bytes.
  */
-export function layoutOf(windows: readonly WindowSpec[], vectorCount: number): LeaseLayout {
+export function layoutOf(
+  windows: readonly WindowSpec[],
+  vectorCount: number,
+  packing: Packing = 'packed',
+): LeaseLayout {
   if (windows.length > limits.windowsPerSliceMax) {
     throw new LessorError('DRIVER_INVALID', `a slice has ${windows.length} windows`);
   }
-  const builder = new Builder();
+  const builder = new Builder(packing);
   const { fixed, others } = groupsOf(windows);
   for (const group of fixed) builder.place(group.functionRegion, group);
   for (const group of others) builder.place(builder.freeBar('lowest'), group);
@@ -207,6 +234,7 @@ function placeMsix(builder: Builder, vectorCount: number): NonNullable<LeaseLayo
     windows: [],
     writable: true,
     mappedBacking: undefined,
+    areas: [],
     mappedBytes: 0,
   };
   return { region, tableOffset: 0, pbaOffset };

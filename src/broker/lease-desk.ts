@@ -56,7 +56,8 @@ export class LeaseDesk {
     try {
       if (listener !== undefined) this.#checkListener(listener);
       pidfd = call.peerPidfd();
-      const lease = await this.#granter.acquire(request, call.credentials, call.closed);
+      const applicant = { peer: call.credentials, pidfd };
+      const lease = await this.#granter.acquire(request, applicant, call.closed);
       const acquirer = pidfd;
       pidfd = undefined;
       const { tenure, fd } = this.#open(lease, acquirer, listener, call);

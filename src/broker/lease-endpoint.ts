@@ -50,7 +50,7 @@ function isShownMapped({ listen, mapped }: LeaseTerms, writable: boolean): boole
   return mapped && (writable || !listen);
 }
 
-function shownRegions(terms: LeaseTerms): EndpointRegion[] {
+function shownRegions({ terms, resources }: BrokerLease): EndpointRegion[] {
   const { layout } = terms;
   const shown: EndpointRegion[] = [];
   for (let index = 0; index < VFIO_PCI_NUM_REGIONS; index += 1) {
@@ -60,14 +60,12 @@ function shownRegions(terms: LeaseTerms): EndpointRegion[] {
       continue;
     }
     const write = region.writable ? VFIO_REGION_INFO_FLAG_WRITE : 0;
-    const areas =
-      isShownMapped(terms, region.writable) && region.mappedBacking !== undefined
-        ? [{ offsetBytes: 0, lengthBytes: region.mappedBytes }]
-        : undefined;
+    const backing = isShownMapped(terms, region.writable) ? region.mappedBacking : undefined;
+    const { regionOffsetBytes: fdOffsetBytes = 0 } = resources.windows[backing ?? -1] ?? {};
     shown.push({
       lengthBytes: region.lengthBytes,
       flags: VFIO_REGION_INFO_FLAG_READ | write,
-      ...(areas === undefined ? {} : { areas }),
+      ...(backing === undefined ? {} : { areas: region.areas, fdOffsetBytes }),
     });
   }
   shown[VFIO_PCI_CONFIG_REGION_INDEX] = {
@@ -118,7 +116,7 @@ export class LeaseEndpoint implements VfioUserEndpoint {
       this.#doorbells = new DoorbellWatch(context.os.clock, doorbellWatchMs, () => this.#kick());
     }
     this.#msixTable = new Uint8Array(msixTableBytes(vectorList.length));
-    this.regions = shownRegions(lease.terms);
+    this.regions = shownRegions(lease);
     this.irqs = shownIrqs(vectorList.length);
     this.#config = new ConfigSpace({
       ...info,
@@ -138,7 +136,7 @@ export class LeaseEndpoint implements VfioUserEndpoint {
     const shown = terms.layout.regions[region];
     const backing = shown?.mappedBacking;
     if (backing === undefined || !isShownMapped(terms, shown?.writable ?? false)) return undefined;
-    return this.#lease.resources.windows[backing]?.fd?.duplicate();
+    return this.#lease.resources.giveWindow(backing);
   }
 
   read(region: number, offsetBytes: number, lengthBytes: number): Uint8Array | Promise<Uint8Array> {

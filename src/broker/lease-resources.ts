@@ -2,11 +2,12 @@
 import { AssertionFailure, type ErrorCode, isOsError, LessorError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { hex } from '../base/units.js';
-import type { Window } from '../function/types.js';
+import type { Window, WindowTerms } from '../function/types.js';
 import type { Access } from '../iommu/types.js';
 import type { Fd } from '../os/fd.js';
 import type { MemoryOs } from '../os/memory-types.js';
 import type { BrokerContext } from './context.js';
+import type { HolderProcess } from './holder-process.js';
 import { LeaseDma } from './lease-dma.js';
 import { LeaseInterrupts } from './lease-interrupts.js';
 import type { LeaseTerms } from './lease-terms.js';
@@ -26,21 +27,46 @@ export class LeaseResources {
   readonly #watches: Disposable[] = [];
   readonly #booked: Disposable[] = [];
   readonly interrupts: LeaseInterrupts;
+  readonly #holder: HolderProcess | undefined;
   #dma: LeaseDma | undefined;
   #granted = false;
   #granting: Promise<void> | undefined;
   #closed = false;
 
-  constructor(context: BrokerContext, terms: LeaseTerms, events: ResourceEvents) {
+  /** @param holder - The process that gets the device, for such a lease. Owned. */
+  constructor(
+    context: BrokerContext,
+    terms: LeaseTerms,
+    events: ResourceEvents,
+    holder?: HolderProcess,
+  ) {
     this.#context = context;
     this.#terms = terms;
     this.#events = events;
+    this.#holder = holder;
     this.interrupts = new LeaseInterrupts(context.fn, context.os.events, terms.vectorList);
   }
 
   /** One window per backing of the layout, in its order. */
   get windows(): readonly Window[] {
     return this.#windows;
+  }
+
+  /** A process has the device of this lease, and is not proved dead. */
+  get isHeld(): boolean {
+    return this.#holder?.isLive === true;
+  }
+
+  /** A descriptor of a window for the lease's client, who owns it; undefined when it has none. */
+  giveWindow(index: number): Fd | undefined {
+    const copy = this.#windows[index]?.fd?.duplicate();
+    if (copy !== undefined) this.#holder?.give();
+    return copy;
+  }
+
+  /** The holder gave its lease back. */
+  letLeave(): void {
+    this.#holder?.letLeave();
   }
 
   get mappedBytes(): number {
@@ -87,7 +113,7 @@ export class LeaseResources {
     });
     this.#checkInTime();
     for (const backing of layout.backings) {
-      const window = await fn.openWindow(backing, { uid: this.#terms.uid });
+      const window = await fn.openWindow(backing, this.#windowTerms());
       this.#windows.push(window);
       this.#book(window, backing.access);
       this.#watches.push(
@@ -106,6 +132,11 @@ export class LeaseResources {
     this.#checkInTime();
     // Bus Master Enable is clear at first.
     await slice.permitDma?.(false);
+  }
+
+  #windowTerms(): WindowTerms {
+    const { uid } = this.#terms;
+    return this.#holder === undefined ? { uid } : { uid, holder: this.#holder };
   }
 
   #book(window: Window, access: 'read-write' | 'read'): void {
@@ -153,6 +184,7 @@ export class LeaseResources {
 
   /** What a quarantine kept, and what its reclaim could not finish: nothing is left after. */
   async giveBack(): Promise<void> {
+    await this.#holder?.end();
     await this.ungrant();
     await this.close();
   }
@@ -169,6 +201,9 @@ export class LeaseResources {
     } finally {
       for (const entry of booked) entry[Symbol.dispose]();
     }
+    // Of windows that failed to close nobody knows here any more.
+    await this.#holder?.end();
+    this.#holder?.[Symbol.dispose]();
   }
 }
 

@@ -13,6 +13,7 @@ import type {
 } from '../lease/types.js';
 import type { BrokerContext } from './context.js';
 import type { EventDetails } from './event-hub.js';
+import type { HolderProcess } from './holder-process.js';
 import { inTime } from './in-time.js';
 import { LeaseResources } from './lease-resources.js';
 import type { LeaseTerms } from './lease-terms.js';
@@ -56,14 +57,21 @@ export class BrokerLease {
   readonly #gone = new Listeners<void>();
   #idle = false;
 
-  constructor(context: BrokerContext, terms: LeaseTerms, hooks: LeaseHooks) {
+  /** @param holder - The process that gets the device, for such a lease. Owned. */
+  constructor(
+    context: BrokerContext,
+    terms: LeaseTerms,
+    hooks: LeaseHooks,
+    holder?: HolderProcess,
+  ) {
     this.#context = context;
     this.#hooks = hooks;
     this.terms = terms;
-    this.resources = new LeaseResources(context, terms, {
-      onBroken: (detail) => this.break(detail),
+    const events = {
+      onBroken: (detail: string) => this.break(detail),
       shareRefusal: () => useRefusal(this.#state, 'share'),
-    });
+    };
+    this.resources = new LeaseResources(context, terms, events, holder);
     this.#granted = new Promise((resolve, reject) => {
       this.#resolveGranted = resolve;
       this.#rejectGranted = reject;
@@ -149,6 +157,7 @@ export class BrokerLease {
   dispatch(event: LeaseEvent): boolean {
     const step = leaseStep(this.#state, event);
     if (step === undefined) return false;
+    if (event.type === 'release' || event.type === 'holderGone') this.resources.letLeave();
     this.#state = step.next;
     for (const effect of step.effects) this.#carryOut(effect);
     return true;

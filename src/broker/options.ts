@@ -13,6 +13,8 @@ export interface Switches {
   readonly allowUnsealedMemory: boolean;
   /** Mapped registers of a device for users that are not trusted, on kernels that they can harm. */
   readonly forceDmaBufWindows: boolean;
+  /** The whole device for clients that ask for it, who are killed to take it back. */
+  readonly allowProcess: boolean;
   /** The admin method Inject. */
   readonly faultInjection: boolean;
 }
@@ -22,6 +24,10 @@ export interface Deadlines {
   readonly grantMs: number;
   readonly connectMs: number;
   readonly detachMs: number;
+  /** How long a process that gave a whole device back may take to end by itself. */
+  readonly holderLeaveMs: number;
+  /** How long such a process may take to die once it was killed. */
+  readonly holderDieMs: number;
   readonly zapMs: number;
   readonly quiesceMs: number;
   readonly resetSliceMs: number;
@@ -41,6 +47,8 @@ export const defaultDeadlines: Deadlines = {
   grantMs: 2000,
   connectMs: 2000,
   detachMs: 1000,
+  holderLeaveMs: 1000,
+  holderDieMs: 5000,
   zapMs: 500,
   quiesceMs: 500,
   resetSliceMs: 500,

@@ -72,12 +72,19 @@ const phases: Record<ReclaimPhase, PhaseWork> = {
 /** How much longer than its own deadline a phase that keeps one itself may take. */
 const marginMs = 200;
 
-function deadlineOf(phase: ReclaimPhase, { deadlines }: BrokerContext): number {
+function detachMs({ deadlines }: BrokerContext, { revocation }: LeaseTerms): number {
+  const { detachMs: plainMs, holderLeaveMs, holderDieMs } = deadlines;
+  if (revocation !== 'process') return plainMs;
+  return plainMs + holderLeaveMs + holderDieMs;
+}
+
+function deadlineOf(phase: ReclaimPhase, context: BrokerContext, terms: LeaseTerms): number {
+  const { deadlines } = context;
   switch (phase) {
     case 'fence':
       return marginMs;
     case 'detach':
-      return deadlines.detachMs;
+      return detachMs(context, terms);
     case 'zap':
       return deadlines.zapMs + marginMs;
     case 'quiesce':
@@ -104,7 +111,7 @@ export async function runPhase(
 ): Promise<PhaseOutcome> {
   const { clock } = context.os;
   const startMs = clock.nowMs();
-  const result = await inTime(clock, deadlineOf(phase, context), (signal) =>
+  const result = await inTime(clock, deadlineOf(phase, context, subject.terms), (signal) =>
     phases[phase](context, subject, signal),
   );
   const micros = Math.round((clock.nowMs() - startMs) * 1000);

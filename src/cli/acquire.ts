@@ -18,6 +18,7 @@ interface AcquireOptions {
   readonly vectors?: number;
   readonly isolation?: string;
   readonly revocation?: string;
+  readonly mapped?: boolean;
   readonly exclusive?: boolean;
   readonly ttl?: number;
   readonly wait?: number;
@@ -26,7 +27,8 @@ interface AcquireOptions {
 }
 
 function requestOf(options: AcquireOptions): AcquireRequest {
-  const { kind, slice, memory, vectors, isolation, revocation, exclusive, ttl, wait } = options;
+  const { kind, slice, memory, vectors, isolation, revocation, mapped } = options;
+  const { exclusive, ttl, wait } = options;
   return {
     memoryBytes: memory,
     ...(kind === undefined ? {} : { kind }),
@@ -34,6 +36,7 @@ function requestOf(options: AcquireOptions): AcquireRequest {
     ...(vectors === undefined ? {} : { vectors }),
     ...(isolation === undefined ? {} : { isolation }),
     ...(revocation === undefined ? {} : { revocation }),
+    ...(mapped === undefined ? {} : { mapped }),
     ...(exclusive === undefined ? {} : { exclusive }),
     ...(ttl === undefined ? {} : { ttlMs: ttl }),
     ...(wait === undefined ? {} : { waitMs: wait }),
@@ -146,6 +149,7 @@ export function addAcquireCommand(program: Command): void {
     .option('--vectors <count>', 'interrupts', parseCount)
     .option('--isolation <minimum>', 'pasid, exclusive, device-bounds, server or cooperative')
     .option('--revocation <minimum>', 'mediated, kernel, orphan or process')
+    .option('--mapped', 'have registers mapped: by message alone will not do')
     .option('--exclusive', 'be the only lease on the function')
     .option('--ttl <time>', 'end by itself after this time', parseDurationMs)
     .option('--wait <time>', 'wait in the queue for a free slice', parseDurationMs)

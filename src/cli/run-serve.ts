@@ -27,6 +27,7 @@ export interface ServeOptions {
   readonly allowUnsealedMemory?: boolean;
   readonly forceDmaBufWindows?: boolean;
   readonly dmaBufFeatures: string;
+  readonly allowProcess?: boolean;
   readonly faultInjection?: boolean;
   readonly log: string;
   readonly json?: boolean;
@@ -98,6 +99,7 @@ export async function serve(options: ServeOptions, command: Command): Promise<vo
       allowCooperative: options.allowCooperative ?? false,
       allowUnsealedMemory: options.allowUnsealedMemory ?? false,
       forceDmaBufWindows: options.forceDmaBufWindows ?? false,
+      allowProcess: options.allowProcess ?? false,
       faultInjection: options.faultInjection ?? false,
     },
     log,

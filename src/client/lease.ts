@@ -171,10 +171,12 @@ export class Lease extends EventEmitter<LeaseEventMap> implements AsyncDisposabl
    * to the end of this lease.
    *
    * @throws LessorError `INVALID_ARGUMENT` as `window`, `WINDOW_MESSAGE_ONLY` when the window has
-   *   no memory; OsError `ENODEV` when the lease has ended.
+   *   no memory, `UNSUPPORTED` when this process has the device itself; OsError `ENODEV` when the
+   *   lease has ended.
    */
   async exportWindow(name: string): Promise<ExportedWindow> {
     const { region, offsetBytes, lengthBytes, access } = this.mappedWindow(name);
+    if (this.#hasDevice) throw new LessorError('UNSUPPORTED', 'the device itself is not passed on');
     const { fd, fdOffsetBytes } = await this.#device.regionInfo(region);
     if (fd === undefined) throw new LessorError('WINDOW_MESSAGE_ONLY', `window ${name}`);
     return {
@@ -269,7 +271,9 @@ export class Lease extends EventEmitter<LeaseEventMap> implements AsyncDisposabl
 
   /**
    * Gives the lease back and resolves when the broker has taken everything. Windows and their
-   * arrays are gone after. Idempotent.
+   * arrays are gone after. Idempotent. With revocation `process` it resolves at once, and this
+   * process must end: the broker kills it a moment later, as nothing else proves that the device is
+   * free.
    */
   async close(): Promise<void> {
     if (this.#disposed) return;
@@ -292,6 +296,10 @@ export class Lease extends EventEmitter<LeaseEventMap> implements AsyncDisposabl
     return this.close();
   }
 
+  get #hasDevice(): boolean {
+    return this.record.revocation === 'process';
+  }
+
   async #allocate(lengthBytes: number): Promise<LeaseMemory> {
     const wanted = toCount(lengthBytes, 'lengthBytes', limits.mapBytesMax);
     if (wanted === 0) throw new LessorError('INVALID_ARGUMENT', 'lengthBytes is 0');
@@ -307,6 +315,7 @@ export class Lease extends EventEmitter<LeaseEventMap> implements AsyncDisposabl
   }
 
   async #waitForEnd(): Promise<void> {
+    if (this.#hasDevice) return this.#finish('given back with the end of this process');
     if (this.#events === undefined) return this.#finish('the lease fd was closed');
     let timer: Disposable | undefined;
     const late = new Promise<void>((resolve) => {

@@ -10,6 +10,8 @@ export interface RegionInfo {
   readonly lengthBytes: number;
   /** Clients may map parts of it. */
   readonly mappable: boolean;
+  /** What a process maps that is given the device itself. Absent: nobody can be given it. */
+  readonly deviceAreas?: readonly WindowRange[];
 }
 
 export interface FunctionInfo {
@@ -39,10 +41,14 @@ export interface FunctionInfo {
   readonly epoch: number;
 }
 
-export interface RegionRange {
-  readonly region: number;
+/** Part of a region. */
+export interface WindowRange {
   readonly offsetBytes: number;
   readonly lengthBytes: number;
+}
+
+export interface RegionRange extends WindowRange {
+  readonly region: number;
 }
 
 /** Exactly one access of the named width each. Offsets in bytes, naturally aligned. */
@@ -67,10 +73,28 @@ export interface WindowTraits {
   readonly combining: boolean;
 }
 
+/** The process that gets a device itself. */
+export interface DeviceHolder {
+  /**
+   * Ends the process; resolves when it is proved dead, so that nothing reaches the device through
+   * it, and at once when it never got the device. May be tried again.
+   *
+   * @throws LessorError `DEADLINE_EXCEEDED` when it does not die
+   */
+  end(): Promise<void>;
+}
+
+/** For whom a window is made. */
+export interface WindowTerms {
+  readonly uid: number;
+  /** Gets the device itself, of which the window is a part: the cut is this process's death. */
+  readonly holder?: DeviceHolder;
+}
+
 /** One backing, hence one descriptor: some ranges of one region, concatenated. */
 export interface BackingSpec {
   readonly region: number;
-  readonly ranges: readonly { readonly offsetBytes: number; readonly lengthBytes: number }[];
+  readonly ranges: readonly WindowRange[];
   readonly access: 'read-write' | 'read';
   /** What the holder can live with; it is done where the kernel can. Default: `device`. */
   readonly memory?: WindowMemory;
@@ -80,6 +104,11 @@ export interface BackingSpec {
 export interface Window extends AsyncDisposable {
   /** What a client maps; absent when only messages reach it. Owned by the window. */
   readonly fd: Fd | undefined;
+  /**
+   * Where in `fd` the region begins, with the window's ranges where they are in the region. Absent:
+   * `fd` has the ranges alone, one after the other.
+   */
+  readonly regionOffsetBytes?: number;
   readonly lengthBytes: number;
   readonly revocation: Revocation;
   /** What mappings of it may do at most, whatever was asked for. Absent: `device`. */
@@ -136,7 +165,7 @@ export interface PciFunction extends AsyncDisposable {
   readonly info: FunctionInfo;
   /** Privileged register access, for drivers. */
   registers(region: number): Registers;
-  openWindow(spec: BackingSpec, terms: { readonly uid: number }): Promise<Window>;
+  openWindow(spec: BackingSpec, terms: WindowTerms): Promise<Window>;
   readonly dma: DmaPort;
   /**
    * Binds a vector to an eventfd, or unbinds it. Takes ownership of `target` in every outcome.

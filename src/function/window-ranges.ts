@@ -2,7 +2,7 @@
 import { LessorError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { hex, isAligned } from '../base/units.js';
-import type { BackingSpec, RegionRange } from './types.js';
+import type { BackingSpec, RegionRange, WindowRange } from './types.js';
 
 /** A region, as far as its windows are concerned. */
 export interface WindowRegion {
@@ -58,6 +58,24 @@ export function checkRanges(
   }
   if (lengthBytes > limits.windowBytesMax) refuse(`a window of ${lengthBytes} bytes is too long`);
   return lengthBytes;
+}
+
+/** True for whole pages, each range of them inside of one area. */
+export function areMappable(
+  ranges: readonly WindowRange[],
+  areas: readonly WindowRange[],
+  pageBytes: number,
+): boolean {
+  return ranges.every(
+    ({ offsetBytes, lengthBytes }) =>
+      isAligned(offsetBytes, pageBytes) &&
+      isAligned(lengthBytes, pageBytes) &&
+      areas.some(
+        (area) =>
+          area.offsetBytes <= offsetBytes &&
+          offsetBytes + lengthBytes <= area.offsetBytes + area.lengthBytes,
+      ),
+  );
 }
 
 /**

@@ -17,7 +17,13 @@ const plain = toAcquireRequest({ memoryBytes: 10_000 });
 const facts: Facts = {
   peer: { uid: 1000, gid: 1000, pid: 4711 },
   brokerUid: 1000,
-  switches: { allowCooperative: false, allowUnsealedMemory: false, forceDmaBufWindows: false },
+  brokerPid: 1,
+  switches: {
+    allowCooperative: false,
+    allowUnsealedMemory: false,
+    forceDmaBufWindows: false,
+    allowProcess: false,
+  },
   offer: {
     isolation: 'pasid',
     served: false,
@@ -206,15 +212,84 @@ describe('revocation', () => {
     if (wanted === '-') expect(answer).toBe('REVOCATION_UNAVAILABLE');
     else expect(answer).toMatchObject({ revocation: wanted });
   });
+});
 
-  test('by the end of the process is cooperative, even alone', () => {
-    const process = offering({ revocations: ['process'] });
-    expect(verdict({ exclusive: true }, process)).toBe('DENIED');
-    const switches = { ...facts.switches, allowCooperative: true };
-    expect(verdict({ exclusive: true }, { ...process, switches })).toMatchObject({
-      isolation: 'cooperative',
-      revocation: 'process',
-    });
+describe('the device itself', () => {
+  const asked = { revocation: 'process', mapped: true } as const;
+  const switches = { ...facts.switches, allowProcess: true, allowCooperative: true };
+  const offered = (offer: Partial<Facts['offer']> = {}): Partial<Facts> => ({
+    ...offering({ isolation: 'exclusive', revocations: ['mediated', 'process'], ...offer }),
+    switches,
+  });
+
+  test.each<[Partial<AcquireRequest>, readonly Revocation[], string]>([
+    [asked, ['mediated', 'process'], 'process'],
+    [asked, ['kernel', 'mediated', 'process'], 'kernel'],
+    [{ ...asked, mapped: false }, ['mediated', 'process'], 'mediated'],
+    [{ mapped: true }, ['mediated', 'process'], '-'],
+    [{ mapped: true, revocation: 'orphan' }, ['mediated', 'process'], '-'],
+    [asked, ['mediated'], '-'],
+  ])('is given to who asks for it and no other way is left: %j of %j: %s', (...row) => {
+    const [request, revocations, wanted] = row;
+    const answer = verdict(request, offered({ revocations }));
+    if (wanted === '-') expect(answer).toBe('REVOCATION_UNAVAILABLE');
+    else expect(answer).toMatchObject({ revocation: wanted });
+  });
+
+  test.each<[Isolation, boolean, string]>([
+    ['exclusive', false, 'cooperative'],
+    ['exclusive', true, 'cooperative'],
+    ['cooperative', false, 'cooperative'],
+    ['cooperative', true, 'cooperative'],
+    ['device-bounds', true, '-'],
+    ['pasid', false, '-'],
+    ['server', false, '-'],
+  ])('of a function that offers %s, alone %s: %s', (isolation, exclusive, wanted) => {
+    const answer = verdict({ ...asked, exclusive }, offered({ isolation }));
+    if (wanted === '-') expect(answer).toBe('ISOLATION_UNAVAILABLE');
+    else
+      expect(answer).toMatchObject({
+        isolation: wanted,
+        exclusive: exclusive || isolation === 'exclusive',
+      });
+  });
+
+  test('does for nobody who wants more than cooperative', () => {
+    expect(verdict({ ...asked, isolation: 'server' }, offered())).toBe('ISOLATION_UNAVAILABLE');
+  });
+
+  const root = { ...facts.peer, uid: 0 };
+  test.each<[string, Partial<AcquireRequest>, Partial<Facts>, ErrorCode, string]>([
+    ['with no switch', {}, { switches: facts.switches }, 'DENIED', '--allow-process'],
+    [
+      'with one switch',
+      {},
+      { switches: { ...switches, allowCooperative: false } },
+      'DENIED',
+      'serve with --allow-cooperative',
+    ],
+    [
+      'with the other',
+      {},
+      { switches: { ...switches, allowProcess: false } },
+      'DENIED',
+      '--allow-process',
+    ],
+    ['to whoever holds a descriptor', { holder: 'fd' }, {}, 'REVOCATION_UNAVAILABLE', 'holder'],
+    ['to a VM monitor', { listen: true }, {}, 'REVOCATION_UNAVAILABLE', 'listen'],
+    ['to the broker', {}, { brokerPid: facts.peer.pid }, 'DENIED', 'process of its own'],
+    ['to root by who is not', {}, { peer: root }, 'DENIED', 'as the user of the broker'],
+  ])('is not given %s', (_what, request, changed, code, hint) => {
+    const answer = decide(
+      { ...plain, ...asked, ...request },
+      { ...facts, ...offered(), ...changed },
+    );
+    expect(answer).toMatchObject({ deny: true, code, hint: expect.stringContaining(hint) });
+  });
+
+  test('is given to root by root', () => {
+    const both = { ...offered(), peer: root, brokerUid: 0 };
+    expect(verdict(asked, both)).toMatchObject({ revocation: 'process' });
   });
 });
 

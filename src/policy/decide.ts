@@ -37,7 +37,8 @@ export function decide(request: AcquireRequest, facts: Facts): Verdict {
   const isolation = isolationOf(request, facts, revocation);
   const exclusive = isAlone(request, facts.offer);
   const weak =
-    isolationDenial(request, facts, isolation) ?? listenDenial(request, facts, revocation);
+    isolationDenial(request, facts, isolation, revocation) ??
+    listenDenial(request, facts, revocation);
   if (weak) return weak;
   return {
     allow: true,
@@ -101,13 +102,52 @@ function isKeptFromMapping({ peer, brokerUid, offer, switches }: Facts): boolean
  */
 export function offeredRevocations(request: AcquireRequest, facts: Facts): readonly Revocation[] {
   const { revocations, windows } = facts.offer;
-  const allowed = isKeptFromMapping(facts)
-    ? revocations.filter((offered) => offered !== 'kernel')
-    : revocations;
+  const allowed = revocations.filter((offered) => {
+    if (offered === 'process') return mayHaveDevice(request, facts);
+    return !(offered === 'kernel' && isKeptFromMapping(facts));
+  });
   if (!request.listen) return allowed;
   return allowed
     .filter((offered) => offered !== 'process' && !(offered === 'kernel' && windows.direct))
     .map((offered) => (offered === 'kernel' ? 'orphan' : offered));
+}
+
+/** The device itself is for those who ask for no more than that, by name. */
+function mayHaveDevice(request: AcquireRequest, facts: Facts): boolean {
+  return request.revocation === 'process' && deviceDenial(request, facts) === undefined;
+}
+
+/**
+ * Why nobody can have the whole device by this request. Its holder is a process that the broker can
+ * see and end, and whose leases nothing is promised of that the device's registers could undo.
+ */
+function deviceDenial(request: AcquireRequest, facts: Facts): Denial | undefined {
+  const { peer, brokerUid, brokerPid, switches, offer } = facts;
+  const refuse = (code: ErrorCode, detail: string, hint: string): Denial => ({
+    ...deny(code, detail),
+    hint,
+  });
+  if (!switches.allowProcess) {
+    const hint = 'serve with --allow-process and --allow-cooperative';
+    return refuse('DENIED', 'giving the device itself to a process is not allowed', hint);
+  }
+  if (offer.isolation !== 'exclusive' && offer.isolation !== 'cooperative') {
+    const detail = `whoever has the device undoes what keeps its leases apart (${offer.isolation})`;
+    return refuse('ISOLATION_UNAVAILABLE', detail, 'serve with --isolation cooperative');
+  }
+  if (request.holder !== 'acquirer' || request.listen) {
+    const detail = 'the device itself is given to the process that acquires it alone';
+    return refuse('REVOCATION_UNAVAILABLE', detail, "leave out listen and holder 'fd'");
+  }
+  if (peer.pid === brokerPid || (brokerUid !== 0 && peer.uid !== brokerUid)) {
+    const detail = `the broker cannot end process ${peer.pid} of uid ${peer.uid}`;
+    return refuse(
+      'DENIED',
+      detail,
+      'acquire it in a process of its own, as the user of the broker',
+    );
+  }
+  return undefined;
 }
 
 /** The preferred one of those that satisfy the request. */
@@ -127,6 +167,10 @@ export function revocationDenial(
   facts: Facts,
   revocations: readonly Revocation[],
 ): Denial {
+  if (request.revocation === 'process' && facts.offer.revocations.includes('process')) {
+    const denial = deviceDenial(request, facts);
+    if (denial !== undefined) return denial;
+  }
   const wanted = request.revocation ?? 'any revocation';
   const mapped = request.mapped ? ' with mapped windows' : '';
   const offered = revocations.join(', ') || 'none';
@@ -153,6 +197,7 @@ function isolationDenial(
   request: AcquireRequest,
   { switches }: Facts,
   isolation: Isolation,
+  revocation: Revocation,
 ): Denial | undefined {
   if (request.isolation !== undefined && !isolationAtLeast(isolation, request.isolation)) {
     return deny(
@@ -162,7 +207,9 @@ function isolationDenial(
   }
   if (isolation === 'cooperative' && !switches.allowCooperative) {
     const denial = deny('DENIED', 'cooperative isolation, which protects nobody, is not allowed');
-    return { ...denial, hint: 'serve with --allow-cooperative, or ask for an exclusive lease' };
+    const way = 'serve with --allow-cooperative';
+    const hint = revocation === 'process' ? way : `${way}, or ask for an exclusive lease`;
+    return { ...denial, hint };
   }
   return undefined;
 }

@@ -38,6 +38,8 @@ export interface PolicySwitches {
   readonly allowUnsealedMemory: boolean;
   /** Clients that are not trusted get windows with which they can harm the kernel. */
   readonly forceDmaBufWindows: boolean;
+  /** Clients that ask for it get the whole device, and are killed to take it back. */
+  readonly allowProcess: boolean;
 }
 
 /** What the function and its driver can give this request. */
@@ -81,6 +83,7 @@ export interface PolicyLimits {
 export interface Facts {
   readonly peer: PeerFacts;
   readonly brokerUid: number;
+  readonly brokerPid: number;
   readonly switches: PolicySwitches;
   readonly offer: Offer;
   readonly usage: Usage;

@@ -37,6 +37,7 @@ export function describeFunction(options: FactsOptions): FunctionInfo {
       index: region.index,
       lengthBytes: region.lengthBytes,
       mappable: mappable.has(region.index),
+      ...(region.mappable.length === 0 ? {} : { deviceAreas: region.mappable }),
     }));
   const { pageBytes, start, end } = reachOf(iommu);
   return {

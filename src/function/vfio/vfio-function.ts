@@ -15,6 +15,7 @@ import type {
   PciFunction,
   Registers,
   Window,
+  WindowTerms,
 } from '../types.js';
 import { enableFunction, isGone } from './config-space.js';
 import type { VfioInterrupts } from './interrupts.js';
@@ -26,7 +27,7 @@ import type { VfioDevice } from './types.js';
 
 /** Its windows, as far as the function has to do with them. */
 export interface FunctionWindows {
-  open(spec: BackingSpec, info: FunctionInfo, uid: number): Promise<Window>;
+  open(spec: BackingSpec, info: FunctionInfo, terms: WindowTerms): Promise<Window>;
 }
 
 export interface VfioFunctionParts {
@@ -75,9 +76,9 @@ export class VfioFunction implements PciFunction {
     });
   }
 
-  async openWindow(spec: BackingSpec, { uid }: { readonly uid: number }): Promise<Window> {
+  async openWindow(spec: BackingSpec, terms: WindowTerms): Promise<Window> {
     this.#checkPresent();
-    return this.#parts.windows.open(spec, this.#info, uid);
+    return this.#parts.windows.open(spec, this.#info, terms);
   }
 
   async setInterrupt(vector: number, target: Fd | undefined): Promise<void> {

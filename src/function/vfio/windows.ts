@@ -1,16 +1,17 @@
 // The windows of a function in the kernel: mappings of its registers where the kernel can take them
-// back, else by message. A range is of one window at a time.
+// back, else by message; or of the device itself, for a process that gets it. A range is of one
+// window at a time.
 import { LessorError } from '../../base/errors.js';
 import type { WindowMemory } from '../../base/labels.js';
-import { isAligned } from '../../base/units.js';
 import { VFIO_DMA_BUF_MEMATTR_WC } from '../../uapi/vfio-dma-buf.js';
 import { type DeviceAccess, MessageWindow } from '../message-window.js';
-import type { BackingSpec, FunctionInfo, Window } from '../types.js';
-import { checkApart, checkRanges } from '../window-ranges.js';
+import type { BackingSpec, DeviceHolder, FunctionInfo, Window, WindowTerms } from '../types.js';
+import { areMappable, checkApart, checkRanges } from '../window-ranges.js';
 import { exportDmaBuf, setDmaBufMemory } from './dma-buf-calls.js';
 import { type DmaBufOffer, offersKernelWindows } from './dma-buf-offer.js';
 import { KernelWindow } from './kernel-window.js';
-import type { VfioDevice } from './types.js';
+import { ProcessWindow } from './process-window.js';
+import type { VfioDevice, VfioRegion } from './types.js';
 
 export interface VfioWindowsParts {
   readonly device: VfioDevice;
@@ -35,15 +36,22 @@ export class VfioWindows {
   }
 
   /**
-   * Makes a window: `kernel` where all of it can be mapped and taken back, else `mediated`.
+   * Makes a window: `process` for a holder of the device, else `kernel` where all of it can be
+   * mapped and taken back, else `mediated`.
    *
    * @throws LessorError `INVALID_ARGUMENT` for ranges that are no window, or part of another;
-   *   `FUNCTION_GONE`; OsError of the export, `EMFILE` say
+   *   `UNSUPPORTED` for what not even a holder of the device can map; `FUNCTION_GONE`; OsError of
+   *   the export or a duplicate, `EMFILE` say
    */
-  async open(spec: BackingSpec, info: FunctionInfo): Promise<Window> {
+  async open(
+    spec: BackingSpec,
+    info: FunctionInfo,
+    { holder }: Pick<WindowTerms, 'holder'> = {},
+  ): Promise<Window> {
     this.#checkLife();
     const lengthBytes = checkRanges(spec, info.regions, info.reserved);
     checkApart(spec, [...this.#open.values(), ...this.#coming.keys()]);
+    if (holder !== undefined) return this.#openProcess(spec, lengthBytes, holder);
     if (!this.#isMappable(spec)) {
       const release = (which: MessageWindow): boolean => this.#open.delete(which);
       const window = new MessageWindow(spec, lengthBytes, this.#parts.access, release);
@@ -75,21 +83,34 @@ export class VfioWindows {
     if (this.#isOver) throw new LessorError('FUNCTION_GONE', 'the function was closed');
   }
 
-  /** Whole pages of what the device itself lets programs map. */
   #isMappable(spec: BackingSpec): boolean {
-    const { device, offer, pageBytes } = this.#parts;
-    if (!offersKernelWindows(offer)) return false;
-    const areas = device.regions.get(spec.region)?.mappable ?? [];
-    return spec.ranges.every(
-      ({ offsetBytes, lengthBytes }) =>
-        isAligned(offsetBytes, pageBytes) &&
-        isAligned(lengthBytes, pageBytes) &&
-        areas.some(
-          (area) =>
-            area.offsetBytes <= offsetBytes &&
-            offsetBytes + lengthBytes <= area.offsetBytes + area.lengthBytes,
-        ),
-    );
+    return offersKernelWindows(this.#parts.offer) && this.#regionOf(spec) !== undefined;
+  }
+
+  /** The region of ranges that are whole pages of what the device itself lets programs map. */
+  #regionOf({ region, ranges }: BackingSpec): VfioRegion | undefined {
+    const { device, pageBytes } = this.#parts;
+    const found = device.regions.get(region);
+    return areMappable(ranges, found?.mappable ?? [], pageBytes) ? found : undefined;
+  }
+
+  #openProcess(spec: BackingSpec, lengthBytes: number, holder: DeviceHolder): ProcessWindow {
+    const { device, access } = this.#parts;
+    const region = this.#regionOf(spec);
+    if (region === undefined) {
+      throw new LessorError('UNSUPPORTED', 'the device does not let these registers be mapped');
+    }
+    const window = new ProcessWindow({
+      spec,
+      lengthBytes,
+      region,
+      device: device.fd.duplicate(),
+      holder,
+      access,
+      release: (which) => this.#open.delete(which),
+    });
+    this.#open.set(window, spec);
+    return window;
   }
 
   async #openKernel(spec: BackingSpec, lengthBytes: number): Promise<KernelWindow> {
