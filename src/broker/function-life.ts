@@ -106,8 +106,8 @@ export class FunctionLife {
     }
     onEpoch();
     // Whoever still has the device itself has it after the reset, too.
-    const free = book.live.filter((lease) => !lease.resources.isHeld);
-    for (const lease of free) lease.dispatch({ type: 'quarantineReleased' });
+    const idle = book.live.filter((lease) => !lease.resources.isHeld);
+    for (const lease of idle) lease.dispatch({ type: 'quarantineReleased' });
     granter.hold(false);
     hub.publish({ type: 'reset', reason, outcome: `epoch ${context.epoch}` });
     return context.epoch;

@@ -3,8 +3,8 @@
 // Writable windows of function BAR n stand one behind the other in virtual BAR n; each read-only
 // window takes the lowest BAR that is left, and so do the writable ones of a BAR that may combine
 // writes; MSI-X table and PBA take the highest that is left. One region has one backing that can be
-// mapped, hence one descriptor, with one kind of memory. Where the descriptor is that of the device,
-// each window stays where it is in the function's BAR.
+// mapped, hence one descriptor, with one kind of memory. Where it is the device's descriptor, each
+// window stays where it is in the function's BAR.
 import { LessorError } from '../base/errors.js';
 import type { WindowMemory } from '../base/labels.js';
 import { limits } from '../base/limits.js';

@@ -28,7 +28,10 @@ export function addServeCommand(program: Command): void {
       "how to find what takes a PCI function's windows back: look, none, or its number",
       'look',
     )
-    .option('--allow-process', 'give the device itself to those who ask, and kill them to have it back')
+    .option(
+      '--allow-process',
+      'give the device itself to those who ask, and kill them to have it back',
+    )
     .option('--fault-injection', 'offer the admin method Inject')
     .addOption(
       new Option('--log <level>', 'debug, info, warn or error')

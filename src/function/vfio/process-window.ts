@@ -1,4 +1,4 @@
-// A window of whoever has the device itself: mapped from its descriptor, and taken back by the death
+// A window of whoever has the device itself: mapped from its descriptor, and taken back by the end
 // of the process that has it.
 import { LessorError } from '../../base/errors.js';
 import type { Fd } from '../../os/fd.js';

@@ -1,6 +1,6 @@
-// A process that has a whole device: takes the lease, uses its registers, and says in a line of JSON
-// what it has. It gives the lease back when it is told to by a line on its standard input, or by the
-// broker; then it ends, or stays.
+// A process that has a whole device: takes the lease, uses its registers, and says in a line of
+// JSON what it has. It gives the lease back when it is told to by a line on its standard input, or
+// by the broker; then it ends, or stays.
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { connect } from '../../../src/client/index.js';
