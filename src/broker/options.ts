@@ -61,6 +61,26 @@ export const defaultDeadlines: Deadlines = {
   listenConnectMs: 60_000,
 };
 
+/** What waits for the device, its driver and the kernel; the rest waits for clients. */
+const deviceDeadlines = [
+  'grantMs',
+  'connectMs',
+  'detachMs',
+  'zapMs',
+  'quiesceMs',
+  'resetSliceMs',
+  'disarmMs',
+  'ungrantMs',
+  'unmapMs',
+  'resetFunctionMs',
+] as const satisfies readonly (keyof Deadlines)[];
+
+/** The default deadlines for a machine or a device that is `factor` times as slow as usual. */
+export function deadlinesWithPatience(factor: number): Deadlines {
+  const longer = deviceDeadlines.map((name) => [name, defaultDeadlines[name] * factor]);
+  return { ...defaultDeadlines, ...Object.fromEntries(longer) };
+}
+
 export interface BrokerOptions {
   readonly os: Os;
   readonly helpers: HelperPool;

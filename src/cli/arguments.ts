@@ -38,3 +38,14 @@ export function parseCount(text: string): number {
   }
   return value;
 }
+
+const patienceMax = 100;
+
+/** How many times as long as usual the device may take. */
+export function parsePatience(text: string): number {
+  const value = parseCount(text);
+  if (value < 1 || value > patienceMax) {
+    throw new InvalidArgumentError(`give a whole number from 1 to ${patienceMax}`);
+  }
+  return value;
+}

@@ -6,6 +6,7 @@ import type { Logger } from '../base/log.js';
 import { createBroker } from '../broker/broker.js';
 import { createEmbeddedEdu, createEmbeddedMqdma } from '../broker/embedded.js';
 import { openFunctionSource } from '../broker/function-source.js';
+import { deadlinesWithPatience } from '../broker/options.js';
 import { adminPathOf, makeRunDirectory, ownRunDirectory } from '../client/run-directory.js';
 import { eduDriver, loadDriver, matchDriver } from '../driver/index.js';
 import type { Driver } from '../driver/types.js';
@@ -28,6 +29,7 @@ export interface ServeOptions {
   readonly forceDmaBufWindows?: boolean;
   readonly dmaBufFeatures: string;
   readonly allowProcess?: boolean;
+  readonly patience: number;
   readonly faultInjection?: boolean;
   readonly log: string;
   readonly json?: boolean;
@@ -102,6 +104,7 @@ export async function serve(options: ServeOptions, command: Command): Promise<vo
       allowProcess: options.allowProcess ?? false,
       faultInjection: options.faultInjection ?? false,
     },
+    deadlines: deadlinesWithPatience(options.patience),
     log,
     onBug: (error) => crash(error),
   });

@@ -1,6 +1,6 @@
 // `lessor serve`: its options. The broker is loaded only by who serves: others start faster.
 import { type Command, Option } from 'commander';
-import { parseCount } from './arguments.js';
+import { parseCount, parsePatience } from './arguments.js';
 import type { ServeOptions } from './run-serve.js';
 
 async function serve(options: ServeOptions, command: Command): Promise<void> {
@@ -31,6 +31,12 @@ export function addServeCommand(program: Command): void {
     .option(
       '--allow-process',
       'give the device itself to those who ask, and kill them to have it back',
+    )
+    .option(
+      '--patience <factor>',
+      'deadlines of the device so many times as long: a slow device, an emulated machine',
+      parsePatience,
+      1,
     )
     .option('--fault-injection', 'offer the admin method Inject')
     .addOption(

@@ -10,6 +10,8 @@ const program = fileURLToPath(new URL('../../../bin/lessor.js', import.meta.url)
 /** An emulated machine that others use too takes its time. */
 const readyMs = 240_000;
 const stopMs = 10_000;
+/** For its function: so is often that of an emulated machine. */
+const patience = '10';
 
 const living = new Set<ChildProcess>();
 
@@ -50,7 +52,9 @@ export class BrokerProcess {
     const socketPath = join(directory, `${mode}.sock`);
     const words = ['--socket', socketPath, 'serve', '--json', '--isolation', mode];
     words.push('--fault-injection', '--log', 'error');
-    if (options.source !== undefined) words.push('--function', options.source, '--driver', 'mqdma');
+    if (options.source !== undefined) {
+      words.push('--function', options.source, '--driver', 'mqdma', '--patience', patience);
+    }
     if (mode === 'cooperative') words.push('--allow-cooperative');
     if (options.leakDescriptor) words.push('--leak-descriptor');
     const child = spawn(process.execPath, [program, ...words], {

@@ -16,6 +16,8 @@ import type { Prepared, Underside } from './underside.js';
 
 const clientProgram = fileURLToPath(new URL('./client/child.js', import.meta.url));
 const patienceMs = 60_000;
+/** Of the broker with its device: emulated CPUs that others use too. */
+const patience = '10';
 
 export type RealClient = Actor<RealCalls>;
 
@@ -97,7 +99,7 @@ export class FunctionStage implements GroupStage {
     const socket = `${this.bench.directory}/${this.#brokerCount}.sock`;
     const words = ['--socket', socket, 'serve', '--json', '--function', this.source];
     const program = [...words, '--driver', this.underside.device, '--fault-injection'];
-    const process = this.bench.start([...program, '--log', 'warn']);
+    const process = this.bench.start([...program, '--patience', patience, '--log', 'warn']);
     await process.saying(/\n/);
     this.events = [];
     const control = await connect({ socket });

@@ -15,6 +15,9 @@ const dmaBufNeeds = {
   patched: ['map', 'revoke', 'memattr', 'other', 'reset'],
 } as const;
 
+/** Brokers, clients and attacks, one after the other. */
+const demoMsMax = 900_000;
+
 function judgeDemo(stdout: string, flavour: KernelFlavour): ProgramResult {
   const report = JSON.parse(stdout) as DemoReport;
   const { ok, labels, operations, impossible } = report;
@@ -49,8 +52,13 @@ export const programs: readonly Program[] = [
     possibleOn: ['patched'],
   },
   {
+    name: 'EDU itself in the hands of processes',
+    words: () => ['dist/test/kernel/process-window/main.js'],
+  },
+  {
     name: 'the demo, on an mqdma behind VFIO',
     words: () => ['bin/lessor.js', 'demo', '--function', portAddress, '--json'],
+    msMax: demoMsMax,
     judge: judgeDemo,
   },
 ];
