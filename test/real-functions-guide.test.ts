@@ -18,7 +18,7 @@ afterAll(() => bench.clear(), patienceMs);
 describe('real-functions', { timeout: patienceMs }, () => {
   test('has the commands it is about', () => {
     const names = commands.map((line) => line.split(' ')[1]);
-    expect(new Set(names)).toEqual(new Set(['doctor', 'bind', 'serve', 'unbind']));
+    expect(new Set(names)).toEqual(new Set(['doctor', 'bind', 'serve', 'acquire', 'unbind']));
   });
 
   // What a command does to a function cannot be tried here: one that no machine has is named.
