@@ -7,11 +7,12 @@ describe('patience', () => {
   });
 
   it('is with the device, not with clients', () => {
-    const { listenConnectMs, listenNegotiateMs, fencedEndpointMs, ...rest } = defaultDeadlines;
+    const { listenConnectMs, listenNegotiateMs, fencedEndpointMs, holderLeaveMs, ...rest } =
+      defaultDeadlines;
     const longer = Object.entries(rest).map(([name, ms]) => [name, ms * 7]);
     expect(deadlinesWithPatience(7)).toEqual({
       ...Object.fromEntries(longer),
-      ...{ listenConnectMs, listenNegotiateMs, fencedEndpointMs },
+      ...{ listenConnectMs, listenNegotiateMs, fencedEndpointMs, holderLeaveMs },
     });
   });
 });

@@ -66,6 +66,7 @@ const deviceDeadlines = [
   'grantMs',
   'connectMs',
   'detachMs',
+  'holderDieMs',
   'zapMs',
   'quiesceMs',
   'resetSliceMs',
