@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Errno } from '../../base/errno.js';
 import { OsError } from '../../base/errors.js';
+import { thrown } from '../../iommu/testing/errno-of.js';
 import { FakeIoctl } from '../../iommu/testing/fake-ioctl.js';
 import type { Fd } from '../../os/fd.js';
 import * as uapi from '../../uapi/vfio.js';
@@ -29,23 +30,8 @@ function group(driver: string | undefined, ...others: IommuGroup['members']): Io
   return { number: 7, members: [{ address, driver }, ...others] };
 }
 
-function fails(request: number, errno: Errno): void {
-  os.on(request, () => {
-    throw new OsError(errno, 'ioctl');
-  });
-}
-
 function open(of: IommuGroup = group('vfio-pci')): OpenGroup {
   return openGroup({ os, address, group: of });
-}
-
-function thrown(run: () => unknown): unknown {
-  try {
-    run();
-  } catch (error) {
-    return error;
-  }
-  return undefined;
 }
 
 beforeEach(() => {
@@ -96,7 +82,7 @@ describe('openGroup', () => {
     ['VFIO_GROUP_GET_DEVICE_FD', uapi.VFIO_GROUP_GET_DEVICE_FD, 'EIO', 'EIO'],
     ['VFIO_GROUP_GET_DEVICE_FD', uapi.VFIO_GROUP_GET_DEVICE_FD, 'ENODEV', 'FUNCTION_UNBOUND'],
   ] as const)('leaves nothing open when %s fails (%i, %s: %s)', (name, request, errno, says) => {
-    fails(request, errno);
+    os.fail(request, errno);
     const error = thrown(open);
     expect(error).toMatchObject(says === errno ? { errno, syscall: name } : { code: says });
     expect(os.files.openCount).toBe(0);

@@ -1,6 +1,5 @@
 // A window of whoever has the device itself: mapped from its descriptor, and taken back by the end
 // of the process that has it.
-import { LessorError } from '../../base/errors.js';
 import type { Fd } from '../../os/fd.js';
 import { type DeviceAccess, MessageWindow } from '../message-window.js';
 import type { BackingSpec, DeviceHolder, Registers, Window } from '../types.js';
@@ -35,7 +34,6 @@ export class ProcessWindow implements Window {
   readonly registers: Registers;
   readonly #parts: ProcessWindowParts;
   readonly #messages: MessageWindow;
-  #isDetached = false;
   #isReleased = false;
 
   constructor(parts: ProcessWindowParts) {
@@ -54,14 +52,12 @@ export class ProcessWindow implements Window {
   }
 
   /** Nothing of it can be sealed or resized: never `WINDOW_SEALS`. */
-  async connect(): Promise<void> {
-    if (this.#isDetached) throw new LessorError('WINDOW_REVOKED', 'the window was detached');
-    await this.#messages.connect();
+  connect(): Promise<void> {
+    return this.#messages.connect();
   }
 
   /** The cut: the holder is dead. @throws as `DeviceHolder.end`; may be tried again then */
   async detach(): Promise<void> {
-    this.#isDetached = true;
     this.#parts.device.close();
     await Promise.all([this.#messages.detach(), this.#parts.holder.end()]);
   }

@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Errno } from '../../base/errno.js';
 import { OsError } from '../../base/errors.js';
 import * as uapi from '../../uapi/iommufd.js';
 import type { Struct } from '../../uapi/struct.js';
 import * as vfio from '../../uapi/vfio.js';
+import { thrown } from '../testing/errno-of.js';
 import { FakeIoctl } from '../testing/fake-ioctl.js';
 import { KernelIommufd } from './kernel-iommufd.js';
 
@@ -25,21 +25,6 @@ function sent<T>(request: number, codec: Struct<T>): T {
   return codec.decode(os.last(request).bytes);
 }
 
-function fails(request: number, errno: Errno): void {
-  os.on(request, () => {
-    throw new OsError(errno, 'ioctl');
-  });
-}
-
-function thrown(run: () => unknown): unknown {
-  try {
-    run();
-  } catch (error) {
-    return error;
-  }
-  return undefined;
-}
-
 describe('KernelIommufd', () => {
   it('opens the node for reading and writing, and closes it', () => {
     expect(os.opened).toEqual([{ path: '/dev/iommu', flags: 2 }]);
@@ -56,7 +41,7 @@ describe('KernelIommufd', () => {
       flags: 0,
       out_ioas_id: 0,
     });
-    fails(uapi.IOMMU_DESTROY, 'EBUSY');
+    os.fail(uapi.IOMMU_DESTROY, 'EBUSY');
     expect(thrown(() => iommufd.destroy(7))).toMatchObject({
       errno: 'EBUSY',
       syscall: 'IOMMU_DESTROY',
@@ -127,7 +112,7 @@ describe('ioasIovaRanges', () => {
   });
 
   it('throws what is no EMSGSIZE', () => {
-    fails(uapi.IOMMU_IOAS_IOVA_RANGES, 'ENOENT');
+    os.fail(uapi.IOMMU_IOAS_IOVA_RANGES, 'ENOENT');
     expect(thrown(() => iommufd.ioasIovaRanges(9, 1))).toMatchObject({ errno: 'ENOENT' });
   });
 });
@@ -212,7 +197,7 @@ describe('the container', () => {
   it('tells an unmap that removed something from one that reported nothing', () => {
     const codec = vfio.vfioIommuType1DmaUnmap;
     const request = { flags: 0, iova: 0x1000n, size: 0x2000n };
-    fails(vfio.VFIO_IOMMU_UNMAP_DMA, 'ENODEV');
+    os.fail(vfio.VFIO_IOMMU_UNMAP_DMA, 'ENODEV');
     expect(thrown(() => iommufd.unmapDma(request))).toMatchObject({ errno: 'ENODEV' });
     os.on(vfio.VFIO_IOMMU_UNMAP_DMA, (bytes) => {
       codec.encodeAt({ ...codec.decode(bytes), size: 0x1000n }, bytes, 0);
@@ -332,7 +317,7 @@ describe('bindDevice', () => {
       uapi.IOMMU_IOAS_IOVA_RANGES,
     ]) {
       const { fd } = withDevice(0);
-      fails(request, 'ENOMEM');
+      os.fail(request, 'ENOMEM');
       expect(thrown(() => iommufd.bindDevice(fd))).toMatchObject({ errno: 'ENOMEM' });
       expect(os.files.openCount).toBe(1);
     }

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Errno } from '../../base/errno.js';
 import { OsError } from '../../base/errors.js';
 import { GiB, type Iova, MiB } from '../../base/units.js';
 import type { Fd } from '../../os/fd.js';
 import * as uapi from '../../uapi/vfio.js';
 import { type AddressSpaces, openAddressSpaces } from '../address-space.js';
 import { u64Max } from '../requests.js';
+import { thrown } from '../testing/errno-of.js';
 import { FakeContainer } from '../testing/fake-container.js';
 import { FakeIoctl } from '../testing/fake-ioctl.js';
 import type { Access, AddressSpace, DmaAccount } from '../types.js';
@@ -52,21 +52,6 @@ async function codeOf(promise: Promise<unknown>): Promise<unknown> {
     return (error as { code?: string }).code ?? (error as { errno?: string }).errno ?? error;
   }
   return 'none';
-}
-
-function fails(request: number, errno: Errno): void {
-  os.on(request, () => {
-    throw new OsError(errno, 'ioctl');
-  });
-}
-
-function thrown(run: () => unknown): unknown {
-  try {
-    run();
-  } catch (error) {
-    return error;
-  }
-  return undefined;
 }
 
 describe('address spaces of a container', () => {
@@ -143,13 +128,13 @@ describe('address spaces of a container', () => {
     ['EIO', 'EIO'],
   ] as const)('say %s of the pinning as %s, and leave no mapping', async (errno, says) => {
     const space = spaces.open({ pasid: undefined });
-    fails(uapi.VFIO_IOMMU_MAP_DMA, errno);
+    os.fail(uapi.VFIO_IOMMU_MAP_DMA, errno);
     expect(await codeOf(map(space, at(1)))).toBe(says);
     expect(container.mappingCount).toBe(0);
   });
 
   it('name the limit that stands in the way of pinning', async () => {
-    fails(uapi.VFIO_IOMMU_MAP_DMA, 'ENOMEM');
+    os.fail(uapi.VFIO_IOMMU_MAP_DMA, 'ENOMEM');
     const late = map(spaces.open({ pasid: undefined }), at(1));
     await expect(late).rejects.toMatchObject({ hint: expect.stringContaining('LimitMEMLOCK') });
   });

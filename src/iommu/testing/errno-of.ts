@@ -10,3 +10,13 @@ export function errnoOf<T>(call: () => T): T | string {
     throw error;
   }
 }
+
+/** What a call throws; undefined when it returns. */
+export function thrown(call: () => unknown): unknown {
+  try {
+    call();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}

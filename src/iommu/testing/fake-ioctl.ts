@@ -1,5 +1,6 @@
 // A device node whose ioctls a test answers: it records each call, and lets the test follow the
 // pointers in it.
+import type { Errno } from '../../base/errno.js';
 import { assert, OsError } from '../../base/errors.js';
 import { Fd } from '../../os/fd.js';
 import type { IoctlOs } from '../../os/ioctl-types.js';
@@ -44,6 +45,13 @@ export class FakeIoctl implements IoctlOs {
   /** What a request answers from now on; without one it answers ENOTTY. */
   on(request: number, answer: IoctlAnswer): void {
     this.#answers.set(request, answer);
+  }
+
+  /** A request fails from now on. */
+  fail(request: number, errno: Errno): void {
+    this.on(request, () => {
+      throw new OsError(errno, 'ioctl');
+    });
   }
 
   /** The bytes that a pointer leads to. */
