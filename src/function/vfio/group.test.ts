@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Errno } from '../../base/errno.js';
+import { type Errno, errnoNumber } from '../../base/errno.js';
 import { OsError } from '../../base/errors.js';
 import { thrown } from '../../iommu/testing/errno-of.js';
 import { FakeIoctl } from '../../iommu/testing/fake-ioctl.js';
@@ -10,6 +10,7 @@ import type { Fd } from '../../os/fd.js';
 import * as uapi from '../../uapi/vfio.js';
 import { type OpenGroup, openGroup } from './group.js';
 import { heldByHost, type IommuGroup, readIommuGroup } from './group-members.js';
+import { openDevice } from './open-device.js';
 
 const address = '0000:00:05.0';
 
@@ -181,5 +182,15 @@ describe('a group in sysfs', () => {
     expect(thrown(() => readIommuGroup('0000:00:09.0', root))).toMatchObject({ code });
     symlinkSync('../not-a-number', `${root}/bus/pci/devices/${address}/iommu_group`);
     expect(thrown(() => readIommuGroup(address, root))).toMatchObject({ code: 'UNSUPPORTED' });
+  });
+
+  it.each([1, 2])('leaves nothing open when copy %i of a descriptor cannot be had', async (nth) => {
+    add(address, '7', 'vfio-pci');
+    const duplicate = os.files.duplicate.bind(os.files);
+    let count = 0;
+    os.files.duplicate = (number) => (++count === nth ? -errnoNumber('EMFILE') : duplicate(number));
+    const opened = openDevice({ os, address, way: 'container', sysfs: root });
+    await expect(opened).rejects.toMatchObject({ errno: 'EMFILE' });
+    expect(os.files.openCount).toBe(0);
   });
 });

@@ -130,16 +130,19 @@ async function openByGroup(options: OpenDeviceOptions, group: IommuGroup): Promi
     group,
     folder: `${dev}/vfio`,
   });
+  const fds = [deviceFd, groupFd, containerFd];
   try {
+    const threadFd = deviceFd.duplicate();
+    fds.push(threadFd);
     const spaces = await KernelAddressSpaces.open({
       ...threadOf(options),
-      deviceFd: deviceFd.duplicate(),
+      deviceFd: threadFd,
       container: { containerFd, groupFd: groupFd.duplicate() },
     });
     const reservedIovas = readReservedIovas(group.number, options.sysfs);
     return { way: 'container', spaces, fd: deviceFd, reservedIovas, groupFd };
   } catch (error) {
-    closeAll([deviceFd, groupFd]);
+    closeAll(fds);
     throw error;
   }
 }
