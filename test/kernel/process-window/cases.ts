@@ -1,6 +1,7 @@
 // What is tried of leases whose holder has the device itself.
 import { isLessorError } from '../../../src/client/index.js';
 import { edu } from '../../../src/device/edu/registers.js';
+import type { KernelFlavour } from '../../vm/kernel-recipe.js';
 import { leftStatus } from './held.js';
 import { expectSame, type Holder, Stage } from './stage.js';
 
@@ -56,7 +57,8 @@ async function expectOrdinary(stage: Stage): Promise<void> {
   expectSame('its register', await lease.window('registers').read32(0), edu.identification);
 }
 
-const cases: readonly ProcessCase[] = [
+/** Where the kernel cannot take windows on registers back. */
+const deviceCases: readonly ProcessCase[] = [
   {
     name: 'without switches the device is given to nobody',
     switches: [],
@@ -122,6 +124,23 @@ const cases: readonly ProcessCase[] = [
   },
 ];
 
+/** Where it can: what is asked for is the least that will do. */
+const windowCases: readonly ProcessCase[] = [
+  {
+    name: 'who would take the device itself gets windows that the kernel takes back',
+    async run(stage) {
+      await using lease = await stage.client.acquire(asked);
+      const { isolation, revocation } = lease.record;
+      expectSame('the lease', [isolation, revocation], ['exclusive', 'kernel']);
+      const registers = lease.mappedWindow('registers');
+      expectSame('its register', registers.u32[0], edu.identification);
+      stage.expectAlone();
+    },
+  },
+];
+
+const casesOn = { stock: deviceCases, patched: windowCases } as const;
+
 async function failureOf({ run, switches = allowed }: ProcessCase): Promise<string | undefined> {
   try {
     await using stage = await Stage.open(switches);
@@ -133,9 +152,12 @@ async function failureOf({ run, switches = allowed }: ProcessCase): Promise<stri
 }
 
 /** @param say - Hears a line for each case. @returns How many failed. */
-export async function runCases(say: (line: string) => void): Promise<number> {
+export async function runCases(
+  flavour: KernelFlavour,
+  say: (line: string) => void,
+): Promise<number> {
   let failed = 0;
-  for (const each of cases) {
+  for (const each of casesOn[flavour]) {
     const failure = await failureOf(each);
     say(failure === undefined ? `ok ${each.name}` : `NOT OK ${each.name}: ${failure}`);
     if (failure !== undefined) failed += 1;

@@ -83,12 +83,13 @@ export class Stage implements AsyncDisposable {
       return now.includes('leased') ? undefined : now;
     });
     expectSame('slices', states, ['free']);
-    expectSame('who has the device open', this.openPids(), [this.#parts.broker.pid]);
+    this.expectAlone();
   }
 
-  /** Processes that have the device's file open. */
-  openPids(): readonly number[] {
-    return nodeHolders([this.#parts.node]).map(({ pid }) => pid);
+  /** Only the broker has the device open. */
+  expectAlone(): void {
+    const pids = nodeHolders([this.#parts.node]).map(({ pid }) => pid);
+    expectSame('who has the device open', pids, [this.#parts.broker.pid]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -22,7 +22,7 @@ const memorySpace = 2;
 const busMaster = 4;
 
 /** The interrupt that brings a refusal to the log may be late in an emulated machine. */
-const refusalDeadlineMs = 15_000;
+const refusalDeadlineMs = 20_000;
 /** The kernel says ten things in five seconds about refused DMA, up to three of each. */
 const refusalPauseMs = 1800;
 
@@ -106,17 +106,30 @@ export class Type1Rig implements AsyncDisposable {
     return this.edu.transfer({ direction: 'to memory', iova, bufferOffset: 0, lengthBytes });
   }
 
-  /** What the IOMMU refused since the last call. @param isDue - Waits for something. */
-  async refusals(isDue: boolean): Promise<LoggedFault[]> {
-    const { clock } = this.os;
+  /** What the IOMMU refused since the last call, as far as the log has it already. */
+  async refusals(): Promise<LoggedFault[]> {
     const refusals = this.#log.take();
-    const endMs = clock.nowMs() + refusalDeadlineMs;
-    while (isDue && refusals.length === 0 && clock.nowMs() < endMs) {
-      await pause(clock, 20);
-      refusals.push(...this.#log.take());
-    }
-    if (refusals.length > 0) await pause(clock, refusalPauseMs);
+    if (refusals.length > 0) await pause(this.os.clock, refusalPauseMs);
     this.#log.take();
+    return refusals;
+  }
+
+  /**
+   * What the IOMMU says of DMA that it is to refuse. The DMA is repeated until it says something:
+   * words that were one too many for the kernel are lost, and the device gives no sign.
+   */
+  async refusalsOf(transfer: () => Promise<void>): Promise<LoggedFault[]> {
+    const { clock } = this.os;
+    const endMs = clock.nowMs() + refusalDeadlineMs;
+    let refusals: LoggedFault[] = [];
+    while (refusals.length === 0 && clock.nowMs() < endMs) {
+      await transfer();
+      const againMs = clock.nowMs() + refusalPauseMs;
+      while (refusals.length === 0 && clock.nowMs() < againMs) {
+        await pause(clock, 20);
+        refusals = await this.refusals();
+      }
+    }
     return refusals;
   }
 

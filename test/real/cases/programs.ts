@@ -15,8 +15,8 @@ const dmaBufNeeds = {
   patched: ['map', 'revoke', 'memattr', 'other', 'reset'],
 } as const;
 
-/** Brokers, clients and attacks, one after the other. */
-const demoMsMax = 900_000;
+/** Brokers and clients, one after the other. */
+const longMsMax = 900_000;
 
 function judgeDemo(stdout: string, flavour: KernelFlavour): ProgramResult {
   const report = JSON.parse(stdout) as DemoReport;
@@ -53,12 +53,17 @@ export const programs: readonly Program[] = [
   },
   {
     name: 'EDU itself in the hands of processes',
-    words: () => ['dist/test/kernel/process-window/main.js'],
+    words: (flavour) => ['dist/test/kernel/process-window/main.js', flavour],
+    msMax: longMsMax,
+  },
+  {
+    name: 'EDU and a broker of a user without privileges',
+    words: () => ['dist/test/real/unprivileged.js'],
   },
   {
     name: 'the demo, on an mqdma behind VFIO',
     words: () => ['bin/lessor.js', 'demo', '--function', portAddress, '--json'],
-    msMax: demoMsMax,
+    msMax: longMsMax,
     judge: judgeDemo,
   },
 ];
