@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 // Tests run from compiled output: a Worker cannot be started on a .ts file under Node 20.
 const common = {
   pool: 'forks',
+  server: { deps: { external: [/\/dist\/.*(?<!\.test)\.js$/] } },
   testTimeout: 20_000,
   hookTimeout: 20_000,
 };

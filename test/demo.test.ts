@@ -43,6 +43,15 @@ const bare = { HOME: '', XDG_RUNTIME_DIR: undefined, LESSOR_RUN_DIR: undefined }
 /** How nobody runs it, with no home. */
 const asNobody = { program: runsAsNobody, env: bare };
 
+/** An mqdma of another process, and what to call it. */
+async function served(name: string, words: readonly string[] = []) {
+  const path = join(bench.directory, name);
+  const device = ['device', 'serve', 'mqdma', '--listen', path, '--json', '--log', 'info'];
+  const server = bench.start([...device, ...words]);
+  await server.saying(/\n/);
+  return { server, source: `vfio-user:${path}` };
+}
+
 describe('lessor demo', { timeout: demoMs }, () => {
   // By nobody where that can be tried: the others are run by whoever runs the tests.
   test('--json reports everything, with the story on stderr', async () => {
@@ -91,21 +100,14 @@ describe('lessor demo', { timeout: demoMs }, () => {
   ] as const)(
     'on a served function, %s, says what cannot be shown',
     async (_, words, revocation, steps) => {
-      const path = join(bench.directory, `wire-${revocation}`);
-      const device = ['device', 'serve', 'mqdma', '--fault-injection', ...words];
-      const server = bench.start([...device, '--listen', path, '--json', '--log', 'info']);
-      await server.saying(/\n/);
-      const { status, stdout } = await bench.run([
-        'demo',
-        '--function',
-        `vfio-user:${path}`,
-        '--json',
-      ]);
+      const faults = ['--fault-injection', ...words];
+      const { server, source } = await served(`wire-${revocation}`, faults);
+      const { status, stdout } = await bench.run(['demo', '--function', source, '--json']);
       const report = JSON.parse(stdout);
       expect(report.failures).toEqual([]);
       expect(report).toMatchObject({
         ok: true,
-        function: `vfio-user:${path}`,
+        function: source,
         labels: [`server/${revocation}`, `cooperative/${revocation}`],
         modes: ['device-bounds'],
         reclaimMicros: { ...phaseTimes, total: microseconds },
@@ -125,10 +127,8 @@ describe('lessor demo', { timeout: demoMs }, () => {
   );
 
   test('a device that delays nothing when told to is no failure', async () => {
-    const path = join(bench.directory, 'wire-on-time');
-    const server = bench.start(['device', 'serve', 'mqdma', '--listen', path, '--json']);
-    await server.saying(/\n/);
-    const { stdout } = await bench.run(['demo', '--function', `vfio-user:${path}`, '--json']);
+    const { source } = await served('wire-on-time');
+    const { stdout } = await bench.run(['demo', '--function', source, '--json']);
     const report = JSON.parse(stdout);
     expect(report).toMatchObject({ ok: true, failures: [], nextTenantIntact: true });
     expect(report.impossible).toContainEqual({
@@ -138,7 +138,9 @@ describe('lessor demo', { timeout: demoMs }, () => {
   });
 
   test('a descriptor lost on purpose fails it', async () => {
-    const { status, stdout } = await bench.run(['demo', '--json', '--leak-descriptor']);
+    const { source } = await served('wire-leak', ['--fault-injection']);
+    const words = ['demo', '--function', source, '--json', '--leak-descriptor'];
+    const { status, stdout } = await bench.run(words);
     const report = JSON.parse(stdout);
     expect(status).toBe(1);
     expect(report.ok).toBe(false);
